@@ -1,0 +1,1 @@
+"""Cases, tumors, their labels, and how they are listed and divided."""

@@ -1,0 +1,1 @@
+"""From the patient to the atlas and back."""
