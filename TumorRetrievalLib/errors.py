@@ -1,0 +1,73 @@
+"""Everything that can go wrong for a user, as one family of exceptions.
+
+A message says what was wrong, in which file or field, and what to do about it. Whatever is not of this family is a
+bug of ours and may end in a traceback; whatever a user can cause is of this family and never does.
+"""
+
+
+class TumorRetrievalError(Exception):
+    """Base of every error that the tool reports to its user."""
+
+
+class UnreadableFile(TumorRetrievalError):
+    """A file is missing, truncated, lies about its size, or is of a kind we do not read."""
+
+
+class InvalidImage(TumorRetrievalError):
+    """The image itself cannot be used: empty, constant, not three-dimensional, or without a valid geometry."""
+
+
+class GeometryMismatch(TumorRetrievalError):
+    """Two images that must share one grid do not."""
+
+
+class InvalidBox(TumorRetrievalError):
+    """A box has no volume or cannot be understood."""
+
+
+class BoxOutsideVolume(InvalidBox):
+    """A box does not touch the scan it was drawn on."""
+
+
+class UnknownLabel(TumorRetrievalError):
+    """A tumor type, area or side that is not in Resources/Labels."""
+
+
+class ManifestError(TumorRetrievalError):
+    """A row of a cohort manifest cannot be used."""
+
+
+class RegistrationFailed(TumorRetrievalError):
+    """The scan could not be brought to the atlas with a plausible transform."""
+
+
+class WeightsError(TumorRetrievalError):
+    """A weight file or its contract is missing, damaged, or of another architecture."""
+
+
+class IndexDamaged(TumorRetrievalError):
+    """A case index fails its checksums or cannot be read."""
+
+
+class IndexOfAnotherModel(TumorRetrievalError):
+    """The vectors of a case index were made by another model or preprocessing than the one in use."""
+
+
+class IndexBusy(TumorRetrievalError):
+    """Another process is writing to the same case index."""
+
+
+class CannotWrite(TumorRetrievalError):
+    """The disk is full, or there is no permission to write."""
+
+
+class MissingResource(TumorRetrievalError):
+    """A bundled file (atlas, model, index) is not where it should be, or fails its checksum."""
+
+
+class MissingPackage(TumorRetrievalError):
+    """An optional Python package is needed for what was asked."""
+
+
+class Cancelled(TumorRetrievalError):
+    """The user stopped the task."""

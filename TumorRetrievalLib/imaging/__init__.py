@@ -1,0 +1,1 @@
+"""Volumes and their world coordinates, boxes, intensities, safe reading and writing."""

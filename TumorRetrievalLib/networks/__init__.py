@@ -1,0 +1,1 @@
+"""The networks: one file per published network, shared blocks, losses and weights."""

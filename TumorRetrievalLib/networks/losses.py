@@ -1,0 +1,76 @@
+"""What the networks are trained for. Losses are computed in float32, whatever precision the network ran in."""
+
+from collections.abc import Mapping
+
+import torch
+from torch.nn import functional
+
+from TumorRetrievalLib.networks.batch import Batch, Output
+
+# Voxels added to both sides of the Dice fraction: a mask of a few voxels must not decide the step.
+DICE_SMOOTHING = 20.0
+BCE_WEIGHT = 3.0
+
+PAPER_SEGMENTATION_WEIGHT = 1.0
+PAPER_TASK_WEIGHT = 1e-3
+
+Parts = dict[str, torch.Tensor]
+
+
+def paper_loss(output: Output, batch: Batch, task_weights: Mapping[str, float]) -> tuple[torch.Tensor, Parts]:
+    """Equation 1 of Pisov et al. 2018: weighted cross-entropies, summed over tumors, missing labels left out.
+
+    The segmentation term is the mean over the voxels of the masks that are known.
+
+    :param task_weights: task -> its weight (the paper: 1e-3 for each); a task that is not named is not trained.
+    :returns: the total (a scalar with a gradient) and its unweighted parts, detached, by name.
+    """
+    known = batch.mask_known[:, :, None, None, None].expand_as(batch.masks)
+    voxels = functional.binary_cross_entropy_with_logits(output.masks.float(), batch.masks, reduction="none")
+    segmentation = torch.where(known, voxels, 0).sum() / known.sum().clamp(min=1)
+    total = PAPER_SEGMENTATION_WEIGHT * segmentation
+    parts = {"segmentation": segmentation.detach()}
+    for task, weight in task_weights.items():
+        cross_entropy = _cross_entropy(output, batch, task)
+        total = total + weight * cross_entropy
+        parts[task] = cross_entropy.detach()
+    return total, parts
+
+
+def default_loss(output: Output, batch: Batch, task_weights: Mapping[str, float]) -> tuple[torch.Tensor, Parts]:
+    """Soft Dice + 3 * cross-entropy over the known masks, plus weighted mean cross-entropies of the tasks.
+
+    :param task_weights: task -> its weight; a task that is not named is not trained.
+    :returns: the total (a scalar with a gradient) and its unweighted parts, detached, by name. `dice_0`, `dice_1`...
+        are the soft Dice of each mask (higher is better); they are absent where no sample knows that mask.
+    """
+    logits, masks, known = output.masks.float(), batch.masks, batch.mask_known.float()
+    axes = (2, 3, 4)
+    probability = logits.sigmoid()
+    overlap = (probability * masks).sum(axes)
+    dice = (2 * overlap + DICE_SMOOTHING) / (probability.sum(axes) + masks.sum(axes) + DICE_SMOOTHING)
+    bce = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none").mean(axes)
+    count = known.sum().clamp(min=1)
+    dice_loss, bce_loss = ((1 - dice) * known).sum() / count, (bce * known).sum() / count
+    total = dice_loss + BCE_WEIGHT * bce_loss
+    parts = {"bce": bce_loss.detach()}
+    for index in range(masks.shape[1]):
+        if known[:, index].any():
+            parts[f"dice_{index}"] = (dice[:, index] * known[:, index]).sum().detach() / known[:, index].sum()
+    for task, weight in task_weights.items():
+        labelled = (batch.labels[task] >= 0).sum().clamp(min=1) if task in batch.labels else 1
+        cross_entropy = _cross_entropy(output, batch, task) / labelled
+        total = total + weight * cross_entropy
+        parts[task] = cross_entropy.detach()
+    return total, parts
+
+
+LOSSES = {"default": default_loss, "paper": paper_loss}
+
+
+def _cross_entropy(output: Output, batch: Batch, task: str) -> torch.Tensor:
+    """Cross-entropy summed over the labelled tumors; 0 (with a zero gradient) when there are none."""
+    logits = output.labels[task].float()
+    if task not in batch.labels or len(logits) == 0:
+        return logits.sum() * 0.0
+    return functional.cross_entropy(logits, batch.labels[task], ignore_index=-1, reduction="sum")
