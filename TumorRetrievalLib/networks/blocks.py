@@ -10,8 +10,8 @@ from torch.nn import functional
 class ResBlock(nn.Module):
     """A pre-activation residual block of two 3x3x3 convolutions with a single GroupNorm.
 
-    One normalisation instead of two saves an eighth of the time on a CPU and cost no accuracy. The learned gate starts
-    small, so that a fresh network is close to the identity and large learning rates are safe from the first step.
+    One normalisation instead of two saves a tenth of the time on a CPU. The second convolution starts small, so that a
+    fresh network is close to the identity and large learning rates are safe from the first step.
 
     :param channels: of the input and of the output.
     :param groups: of the GroupNorm.
@@ -22,12 +22,13 @@ class ResBlock(nn.Module):
         self.norm = nn.GroupNorm(groups, channels)
         self.first = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
         self.second = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
-        self.gate = nn.Parameter(torch.full((1, channels, 1, 1, 1), 0.3))
+        with torch.no_grad():
+            self.second.weight.mul_(0.3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, X, Y, Z) -> the same shape."""
-        change = self.second(functional.relu(self.first(functional.relu(self.norm(x)))))
-        return torch.addcmul(x, change, self.gate.to(x.dtype))
+        inner = functional.relu_(self.first(functional.relu_(self.norm(x))))
+        return self.second(inner) + x
 
 
 def space_to_depth(x: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,8 @@ def default_loss(output: Output, batch: Batch, task_weights: Mapping[str, float]
     probability = logits.sigmoid()
     overlap = (probability * masks).sum(axes)
     dice = (2 * overlap + DICE_SMOOTHING) / (probability.sum(axes) + masks.sum(axes) + DICE_SMOOTHING)
-    bce = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none").mean(axes)
+    # Binary cross-entropy from logits, written so that a CPU computes it in two passes.
+    bce = (functional.softplus(logits) - logits * masks).mean(axes)
     count = known.sum().clamp(min=1)
     dice_loss, bce_loss = ((1 - dice) * known).sum() / count, (bce * known).sum() / count
     total = dice_loss + BCE_WEIGHT * bce_loss
