@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Sets the project up and runs it, with nothing but Python: `python3 run.py demo | test | cli | bench`.
+
+Needs only the standard library. The packages in constraints.txt go into `.venv` beside this file; what is already
+there is kept, so a set-up that was interrupted goes on where it stopped, and a changed constraints.txt is followed.
+"""
+
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036 - the one line that an older Python has to reach
+    sys.exit(f"TumorRetrieval needs Python 3.10 or newer; this is {sys.version.split()[0]} ({sys.executable}).")
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import webbrowser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+PINS = ROOT / "constraints.txt"
+STAMP = VENV / "ready.json"
+BENCHMARKS = ROOT / "Testing" / "Benchmarks"
+DEMO = ROOT / "Resources" / "SampleCases" / "demo.json"
+
+USAGE = """usage: python3 run.py COMMAND
+
+  demo                 find the cases most similar to a bundled sample scan, and open the report
+  cli ARGS...          the command tumor-retrieval; `cli --help` lists what it does
+  test [ARGS...]       check the code with ruff and run the tests; ARGS go to pytest
+  bench [NAMES...]     run the benchmarks, or only those named
+
+The first call of any of them sets up .venv: 3 to 10 minutes, and 2 to 7 GB of disk (most of it PyTorch)."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command.
+
+    :returns: the exit code for the shell.
+    """
+    commands = {"demo": demo, "cli": cli, "test": test, "bench": bench}
+    if not arguments or arguments[0] not in commands:
+        asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help", "help")
+        print(USAGE, file=sys.stdout if asked_for_help else sys.stderr)
+        return 0 if asked_for_help else 2
+    set_up()
+    return commands[arguments[0]](arguments[1:])
+
+
+def set_up() -> None:
+    """Make `.venv` hold exactly what constraints.txt says, unless it does already."""
+    wanted = {"constraints": hashlib.sha256(PINS.read_bytes()).hexdigest(), "python": list(sys.version_info[:2])}
+    found = _stamp()
+    if found == wanted and PYTHON.exists():
+        return
+    if found.get("python", wanted["python"]) != wanted["python"] or not _usable(PYTHON):
+        _make_environment()
+    print(f"Installing the packages of constraints.txt into {VENV}; this takes 3 to 10 minutes, once.", file=sys.stderr)
+    STAMP.unlink(missing_ok=True)
+    started = time.monotonic()
+    code = subprocess.call([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", PINS])
+    if code != 0:
+        sys.exit(_why_pip_fails(code))
+    STAMP.write_text(json.dumps(wanted), encoding="utf-8")
+    print(f"Set up in {time.monotonic() - started:.0f} s.", file=sys.stderr)
+
+
+def _stamp() -> dict:
+    """What the last finished set-up left, or nothing if there was none."""
+    try:
+        return dict(json.loads(STAMP.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _usable(python: Path) -> bool:
+    """Whether an interpreter is of this version and has pip, which a set-up killed early leaves without."""
+    same = f"import sys, pip; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    try:
+        return subprocess.run([python, "-c", same], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _make_environment() -> None:
+    """A new, empty `.venv`."""
+    print(f"Making the environment {VENV}.", file=sys.stderr)
+    if subprocess.call([sys.executable, "-m", "venv", "--clear", VENV]) != 0:
+        sys.exit(
+            f"{sys.executable} could not make a virtual environment in {VENV}. On Debian and Ubuntu install the "
+            f"package python3-venv; otherwise look at the message above, and check that the folder can be written."
+        )
+
+
+def _why_pip_fails(code: int) -> str:
+    free_gb = shutil.disk_usage(ROOT).free / 1e9
+    return (
+        f"\npip ended with code {code}; its reason is above. What it has installed so far is kept, and the next call "
+        f"of run.py goes on from there.\n"
+        f"  - No network, or a proxy: pip reads HTTPS_PROXY and its own pip.conf.\n"
+        f"  - No network at all: run `pip download -r constraints.txt -d wheels` on a machine of this kind that has "
+        f"one, bring the folder here, and set PIP_NO_INDEX=1 and PIP_FIND_LINKS=wheels.\n"
+        f"  - No version found: this is Python {sys.version_info[0]}.{sys.version_info[1]}; 3.11 to 3.13 have every "
+        f"package.\n"
+        f"  - Disk: {free_gb:.1f} GB are free here."
+    )
+
+
+def _run(*arguments) -> int:
+    """Run the environment's Python with the project importable, in the folder of the user."""
+    # Not `pip install -e`: that would fetch a build backend, and would name this folder inside the environment.
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    try:
+        return subprocess.call([PYTHON, *arguments], env=environment)
+    except KeyboardInterrupt:  # the child has had the same Ctrl-C and has said what there was to say
+        return 130
+
+
+def cli(arguments: list[str]) -> int:
+    """The command tumor-retrieval."""
+    return _run("-m", "TumorRetrievalLib.cli", *arguments)
+
+
+def demo(arguments: list[str]) -> int:
+    """Find similar cases for the bundled sample scan and open the report."""
+    if arguments:
+        print("demo takes no arguments; `run.py cli find --help` says how to use a scan of your own.", file=sys.stderr)
+        return 2
+    sample = json.loads(DEMO.read_text(encoding="utf-8"))
+    scans = [DEMO.parent / sample["t1c"], "--flair", DEMO.parent / sample["flair"]]
+    out = ROOT / "demo_result"
+    code = cli(["find", *scans, *(f"--box={box}" for box in sample["boxes"]), "-k", "5", "--out", out])
+    if code == 0 and _has_a_screen():
+        webbrowser.open((out / "report.html").as_uri())
+    return code
+
+
+def _has_a_screen() -> bool:
+    """Without one, `webbrowser` may start a text browser that waits for keys."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    return sys.stdout.isatty()
+
+
+def test(arguments: list[str]) -> int:
+    """Ruff, then pytest; the first failure decides the exit code, but both always run."""
+    style = _run("-m", "ruff", "check", ROOT)
+    tests = _run("-m", "pytest", "--rootdir", ROOT, "-c", ROOT / "pyproject.toml", *(arguments or _all_tests()))
+    return style or tests
+
+
+def _all_tests() -> list:
+    return [ROOT / "Testing" / "Python"]
+
+
+def bench(names: list[str]) -> int:
+    """Run the benchmarks one after the other: every file of Testing/Benchmarks that starts with `bench_`."""
+    known = {path.stem.removeprefix("bench_"): path for path in sorted(BENCHMARKS.glob("bench_*.py"))}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"No benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}.", file=sys.stderr)
+        return 2
+    codes = [_run(known[name]) for name in names or known]
+    return next((code for code in codes if code), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
