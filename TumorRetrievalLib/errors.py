@@ -71,3 +71,7 @@ class MissingPackage(TumorRetrievalError):
 
 class Cancelled(TumorRetrievalError):
     """The user stopped the task."""
+
+
+class TrainingFailed(TumorRetrievalError):
+    """A training cannot go on: the loss is no longer a number, or there is no more data."""

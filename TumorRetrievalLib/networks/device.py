@@ -1,0 +1,47 @@
+"""Where a network runs, and in which precision."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def choose_device(preferred: str | None = None) -> torch.device:
+    """The device to compute on: `preferred` if it is there, else CUDA, else the CPU.
+
+    A preferred CUDA device that this machine does not have is replaced by the CPU, so that one setting serves
+    several machines.
+    """
+    wanted = torch.device(preferred or "cuda")
+    return wanted if wanted.type == "cpu" or torch.cuda.is_available() else torch.device("cpu")
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 arithmetic is faster than float32 here; a CPU without AVX-512 BF16 or AMX only emulates it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager:
+    """A context in which convolutions run in bfloat16 where that is faster, and nothing changes where it is not."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_fast_bfloat16(device))
+
+
+def run_with_fallback(work: Callable[[torch.device], T], device: torch.device) -> tuple[T, str | None]:
+    """Does `work` on a device, and on the CPU if the GPU's memory is too small for it.
+
+    :param work: receives the device, and moves to it whatever it needs.
+    :returns: the result, and a sentence for the user if the CPU had to step in.
+    """
+    try:
+        return work(device), None
+    except torch.OutOfMemoryError:
+        if device.type == "cpu":
+            raise
+    # Only outside of the handler is the failed attempt's memory free: the exception holds its frames.
+    torch.cuda.empty_cache()
+    return work(torch.device("cpu")), f"The memory of {device} was too small, so this ran on the CPU (slower)."

@@ -1,0 +1,1 @@
+"""One trainer for all networks, and one recipe per published training."""

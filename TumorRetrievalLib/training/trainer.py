@@ -1,0 +1,223 @@
+"""The trainer: one loop for all networks and recipes."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from TumorRetrievalLib.errors import Cancelled, TrainingFailed
+from TumorRetrievalLib.networks.batch import Batch
+from TumorRetrievalLib.networks.device import choose_device, mixed_precision
+from TumorRetrievalLib.networks.losses import LOSSES
+from TumorRetrievalLib.training.checkpoint import load_into, read_checkpoint, require_same_recipe, write_checkpoint
+from TumorRetrievalLib.training.log import TrainingLog, draw_curves
+from TumorRetrievalLib.training.recipes import Recipe
+
+LOG_EVERY_STEPS = 25
+MOST_BAD_STEPS_IN_A_ROW = 20
+
+Batches = Iterable[Batch] | Callable[[int], Iterable[Batch]]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a training led to.
+
+    :param network: the averaged weights, in eval mode, on the CPU.
+    :param steps: weight updates, including those before a resume.
+    :param seconds: spent in training, including before a resume, without the time in between.
+    :param crops: seen in training.
+    :param log: the rows of `log.jsonl`.
+    :param recipe: what it was trained by.
+    """
+
+    network: nn.Module
+    steps: int
+    seconds: float
+    crops: int
+    log: list[dict]
+    recipe: Recipe
+
+    def provenance(self) -> dict:
+        """What belongs into a model's contract about how it was trained, as plain JSON values."""
+        last = self.log[-1] if self.log else {}
+        return {
+            "recipe": self.recipe.to_json(),
+            "steps": self.steps,
+            "crops": self.crops,
+            "minutes": round(self.seconds / 60, 1),
+            "final": last,
+        }
+
+
+def train(
+    network: nn.Module,
+    batches: Batches,
+    recipe: Recipe,
+    folder: Path | str,
+    *,
+    resume: bool = True,
+    progress: Progress | None = None,
+    device: torch.device | None = None,
+) -> TrainingRun:
+    """Trains a network until the recipe's budget is used up.
+
+    The folder receives `checkpoint.pt`, `log.jsonl` and `curves.png`. A training that was interrupted, even by a power
+    cut, goes on at its last checkpoint when it is started again with the same folder.
+
+    :param network: changed in place; its weights at the start are what the caller made them.
+    :param batches: endless; or a function that, given the number of steps already taken, returns the batches from
+        there on. Only the latter lets a resumed training see exactly the batches that an uninterrupted one had seen.
+    :param folder: made if it is not there.
+    :param resume: go on at the checkpoint in `folder` if there is one; else start again and replace it.
+    :param progress: called with (share of the budget, message); it may raise Cancelled, which ends the training after
+        a checkpoint was written.
+    :param device: CUDA if there is one, else the CPU.
+    :raises WeightsError: if the checkpoint is damaged or of another network or recipe.
+    :raises TrainingFailed: if the loss or its gradient stays infinite or NaN, or the batches end too early.
+    :raises CannotWrite: if the folder cannot be written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = _Trainer(network, recipe, device or choose_device())
+    state = read_checkpoint(folder) if resume else None
+    if state is not None:
+        require_same_recipe(state, recipe.to_json(), folder)
+        trainer.restore(state, folder)
+    log = TrainingLog(folder, trainer.step)
+    source = iter(batches(trainer.step) if callable(batches) else batches)
+    try:
+        _loop(trainer, source, log, folder, progress)
+    except (Cancelled, KeyboardInterrupt):
+        _save(trainer, log, folder)
+        raise
+    _save(trainer, log, folder)
+    result = trainer.averaged.cpu().eval()
+    return TrainingRun(result, trainer.step, trainer.seconds, trainer.crops, log.rows, recipe)
+
+
+def _loop(trainer: "_Trainer", source, log: TrainingLog, folder: Path, progress: Progress | None) -> None:
+    saved_at = clock = time.monotonic()
+    while trainer.share < 1:
+        batch = next(source, None)
+        if batch is None:
+            raise TrainingFailed(f"The batches ended after {trainer.step} steps, before the training did.")
+        waited = time.monotonic() - clock
+        measured = trainer.take_step(batch)
+        now = time.monotonic()
+        trainer.seconds += now - clock
+        log.add({**measured, "seconds_waiting": waited, "seconds_per_step": now - clock})
+        clock = now
+        if trainer.step % LOG_EVERY_STEPS == 0:
+            row = log.flush(trainer.step, trainer.facts())
+            if progress is not None:
+                progress(trainer.share, f"step {trainer.step}, loss {row['loss']:.3f}")
+        if now - saved_at > 60 * trainer.recipe.checkpoint_minutes:
+            _save(trainer, log, folder)
+            saved_at = time.monotonic()
+
+
+def _save(trainer: "_Trainer", log: TrainingLog, folder: Path) -> None:
+    log.flush(trainer.step, trainer.facts())
+    write_checkpoint(folder, trainer.state())
+    draw_curves(folder, log.rows)
+
+
+class _Trainer:
+    """A network, its running average and its optimizer, and how far they are."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, device: torch.device):
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.device = recipe, device
+        self.network = network.to(device, memory_format=torch.channels_last_3d).train()
+        self.averaged = copy.deepcopy(network).requires_grad_(False)
+        self.optimizer = _optimizer(network, recipe)
+        self.step = self.crops = self.bad_steps_in_a_row = 0
+        self.seconds = 0.0
+
+    @property
+    def share(self) -> float:
+        """The used-up part of the budget, 0 to 1."""
+        return self.recipe.share(self.step, self.seconds)
+
+    def facts(self) -> dict[str, float]:
+        """What the log tells besides averages."""
+        rate = self.recipe.rate(self.step, self.share)
+        return {"seconds": self.seconds, "share": self.share, "learning_rate": rate}
+
+    def take_step(self, batch: Batch) -> dict[str, float]:
+        """One update of the weights; returns the loss, its parts and the length of the gradient."""
+        batch = batch.to(self.device)
+        with mixed_precision(self.device) if self.recipe.mixed_precision else nullcontext():
+            output = self.network(batch.image, batch.boxes)
+        loss, parts = LOSSES[self.recipe.loss](output, batch, self.recipe.task_weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        limit = self.recipe.clip_norm if self.recipe.clip_norm is not None else math.inf
+        length = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
+        if math.isfinite(length):
+            rate = self.recipe.rate(self.step, self.share)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+        self._watch(length)
+        self.step += 1
+        self.crops += len(batch)
+        self._average()
+        measured = {"loss": loss.detach(), **parts}
+        return {"gradient": length, **{name: float(value) for name, value in measured.items()}}
+
+    def _watch(self, gradient: float) -> None:
+        """A single infinite gradient costs one step; a row of them means that the training is lost."""
+        self.bad_steps_in_a_row = 0 if math.isfinite(gradient) else self.bad_steps_in_a_row + 1
+        if self.bad_steps_in_a_row > MOST_BAD_STEPS_IN_A_ROW:
+            raise TrainingFailed(
+                f"The loss was not a finite number in {self.bad_steps_in_a_row} steps in a row (now {self.step}). "
+                f"Lower the learning rate or check the training data."
+            )
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # The average is young at first: a decay that starts low forgets the random initial weights.
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
+        for average, current in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
+            average.copy_(current)
+
+    def state(self) -> dict:
+        """Everything that a continuation needs."""
+        return {
+            "recipe": json.dumps(self.recipe.to_json()),
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "crops": self.crops,
+            "seconds": self.seconds,
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict, folder: Path) -> None:
+        """Goes back to where `state`, read from `folder`, was taken."""
+        load_into(self.network, state["network"], folder)
+        load_into(self.averaged, state["averaged"], folder)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.crops, self.seconds = state["step"], state["crops"], state["seconds"]
+        torch.set_rng_state(state["random"])
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    weights = list(network.parameters())
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            weights, recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+        )
+    return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
