@@ -57,7 +57,7 @@ def load_into(network: nn.Module, weights: dict, folder: Path) -> None:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise WeightsError(
-            f"The checkpoint in {folder} belongs to another network. Use another folder, or the network of that training."
+            f"The checkpoint in {folder} belongs to another network. Use another folder, or that network."
         ) from error
 
 
