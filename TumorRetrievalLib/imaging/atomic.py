@@ -1,0 +1,77 @@
+"""Writing a file so that other readers see the old one or the new one, never a part of either."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from TumorRetrievalLib.errors import CannotWrite, UnreadableFile
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "your disk quota is used up; free some space",
+    errno.EFBIG: "the file is larger than this system allows; free some space or choose another folder",
+    errno.EACCES: "there is no permission to write; choose another folder",
+    errno.EPERM: "there is no permission to write; choose another folder",
+    errno.EROFS: "the disk is read-only; choose another folder",
+    errno.ENOENT: "the folder does not exist; create it or choose another",
+    errno.ENOTDIR: "the folder is not a folder; choose another",
+    errno.EISDIR: "a folder of that name is in the way; choose another name",
+}
+
+
+@contextlib.contextmanager
+def atomic_file(path) -> Iterator[Path]:
+    """A temporary file that becomes `path` when the block ends well, and is gone when it does not.
+
+    The temporary file lies in the same folder and ends in the same name, so that the final rename is atomic and
+    writers that look at the suffix do the right thing. Its content is on the disk before the rename.
+
+    :param path: the file to make or to replace.
+    :returns: the path to write to (an empty file; open it by name).
+    :raises CannotWrite: on any error of the operating system; `path` is then what it was before.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    try:
+        # Unlike tempfile's private files, this one is to be read by whomever the umask allows.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield temporary
+        _flush_to_disk(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        if os.name == "posix":
+            # The rename itself survives a power cut only with its folder; some network disks cannot do that.
+            with contextlib.suppress(OSError):
+                _flush_to_disk(path.parent, os.O_RDONLY)
+    except OSError as error:
+        reason = _REASONS.get(error.errno, error.strerror or str(error))
+        raise CannotWrite(f"{path} cannot be written: {reason}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path) -> str:
+    """The SHA-256 of a file's content, as 64 hexadecimal digits.
+
+    :raises UnreadableFile: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror or error}.") from error
+    return digest.hexdigest()
+
+
+def _flush_to_disk(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
