@@ -4,11 +4,17 @@ A box lives in RAS millimetres and may be rotated; only `voxel_hull` knows about
 """
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
 from TumorRetrievalLib.errors import BoxOutsideVolume, InvalidBox
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap
+
+# Nothing in a scanner lies farther from its centre; larger numbers are metres or typing errors.
+_FARTHEST_MM = 1e5
+# Affines in files are rounded (NIfTI's to seven digits), and a box may end exactly where a voxel begins.
+_SLIVER_VOXELS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +24,8 @@ class Box:
     :param center: RAS mm, shape (3,).
     :param size: edge lengths in mm, shape (3,), all > 0.
     :param axes: unit edge directions as columns, shape (3, 3); identity means aligned with RAS.
-    :raises InvalidBox: if a number is not finite, an edge is not longer than zero, or the axes are not orthonormal.
+    :raises InvalidBox: if a number is not finite or absurdly large, an edge is not longer than zero, or the axes are
+        not orthonormal.
     """
 
     center: np.ndarray
@@ -28,8 +35,9 @@ class Box:
     def __post_init__(self):
         for name, shape in (("center", (3,)), ("size", (3,)), ("axes", (3, 3))):
             value = np.array(getattr(self, name), dtype=np.float64)
-            if value.shape != shape or not np.all(np.isfinite(value)):
-                raise InvalidBox(f"A box's {name} needs {shape} finite numbers, not {getattr(self, name)!r}.")
+            # Written so that NaN fails it too.
+            if value.shape != shape or not np.all(np.abs(value) < _FARTHEST_MM):
+                raise InvalidBox(f"A box's {name} needs {shape} numbers of plausible size, not {value.tolist()}.")
             object.__setattr__(self, name, value)
         if np.any(self.size <= 0):
             raise InvalidBox(f"A box needs three edges longer than 0 mm, not {self.size.tolist()}.")
@@ -54,14 +62,14 @@ class Box:
         """The smallest index range of `grid` that covers the box.
 
         RoiPool needs an axis-aligned slice of the feature map (Pisov et al. 2018, section 2.2), so a rotated box, or
-        a box on an oblique scan, is replaced by the hull of its corners. A box thinner than a voxel still gets the
-        voxel it lies in.
+        a box on an oblique scan, is replaced by the hull of its corners. A voxel counts if more than a thousandth of
+        its edge lies in that hull. A box thinner than a voxel still gets the voxel it lies in.
 
-        :raises BoxOutsideVolume: if the box does not touch the grid.
+        :raises BoxOutsideVolume: if the hull does not touch the grid.
         """
         ijk = grid.to_voxel(self.corners())
-        low = np.floor(ijk.min(axis=0) + 0.5 + 1e-6).astype(int)
-        high = np.maximum(np.ceil(ijk.max(axis=0) + 0.5 - 1e-6).astype(int), low + 1)
+        low = np.floor(ijk.min(axis=0) + 0.5 + _SLIVER_VOXELS).astype(int)
+        high = np.maximum(np.ceil(ijk.max(axis=0) + 0.5 - _SLIVER_VOXELS).astype(int), low + 1)
         low, high = np.clip(low, 0, grid.shape), np.clip(high, 0, grid.shape)
         if np.any(high <= low):
             raise BoxOutsideVolume(
@@ -95,7 +103,8 @@ def parse_box(text: str) -> Box:
 def boxes_around_components(labels: LabelMap, smallest_ml: float = 0.05) -> list[Box]:
     """One box per connected part (26-neighbourhood) of a segmentation, the largest first.
 
-    The edges run along the array axes of the segmentation, so an oblique scan gives rotated boxes.
+    The edges run along the array axes of the segmentation (see `box_of_region`), so an oblique scan gives rotated
+    boxes.
 
     :param smallest_ml: parts below this volume are left out, unless nothing else is there.
     :raises InvalidBox: if the segmentation is empty.
@@ -113,9 +122,27 @@ def boxes_around_components(labels: LabelMap, smallest_ml: float = 0.05) -> list
 
 
 def box_of_region(grid: Grid, region: tuple[slice, slice, slice]) -> Box:
-    """The box that exactly encloses the voxels of an index range."""
+    """The box that exactly encloses the voxels of an index range.
+
+    Its edges run along the array axes. Its first edge is the one closest to R, the second to A, the third to S,
+    whatever the order of the array axes, so that sizes can be compared between scans.
+    """
     low = np.array([part.start for part in region], float) - 0.5
     high = np.array([part.stop for part in region], float) - 0.5
-    axes, rest = np.linalg.qr(grid.affine[:3, :3])
-    axes = axes * np.sign(np.diag(rest))
-    return Box(grid.to_world((low + high) / 2), (high - low) * grid.spacing, axes)
+    axes = _edge_directions(grid.affine[:3, :3])
+    corners = grid.to_world(np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, 8).T) @ axes
+    return Box(grid.to_world((low + high) / 2), np.ptp(corners, axis=0), axes)
+
+
+def _edge_directions(matrix: np.ndarray) -> np.ndarray:
+    """Unit vectors at right angles along the columns of `matrix`, in the order R, A, S, as a rotation.
+
+    A sheared grid has no box of its own: the first array axis keeps its direction, and the others follow.
+    """
+    axes = np.linalg.qr(matrix)[0]
+    order = max(permutations(range(3)), key=lambda columns: np.abs(np.diag(axes[:, columns])).sum())
+    axes = axes[:, order]
+    axes = axes * np.where(np.diag(axes) < 0, -1.0, 1.0)
+    # The box is the same with an edge turned round, but only a rotation can be given to a drawn ROI.
+    axes[:, 2] *= np.sign(np.linalg.det(axes))
+    return axes

@@ -10,6 +10,9 @@ import numpy as np
 
 from TumorRetrievalLib.errors import GeometryMismatch, InvalidImage
 
+# A voxel farther away, or larger, is the mark of a damaged header.
+_FARTHEST_MM = 1e6
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -25,8 +28,9 @@ class Grid:
 
     def __post_init__(self):
         affine = np.array(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.all(np.isfinite(affine)):
-            raise InvalidImage("The image's affine must be a 4 x 4 matrix of finite numbers; re-export the image.")
+        # Written so that NaN fails it too.
+        if affine.shape != (4, 4) or not np.all(np.abs(affine) < _FARTHEST_MM):
+            raise InvalidImage("The image's affine must be a 4 x 4 matrix of plausible numbers; re-export the image.")
         if not np.allclose(affine[3], (0, 0, 0, 1)):
             raise InvalidImage("The image's affine must end with the row 0 0 0 1; re-export the image.")
         scale = np.linalg.norm(affine[:3, :3], axis=0)
@@ -115,11 +119,16 @@ class Volume(_OnGrid):
     affine: np.ndarray
 
     def __post_init__(self):
-        data = np.asarray(self.data, dtype=np.float32)
-        if not np.all(np.isfinite(data)):
+        if np.iscomplexobj(self.data):
+            raise InvalidImage("The scan holds complex numbers; export its magnitude.")
+        with np.errstate(over="ignore"):
+            data = np.asarray(self.data, dtype=np.float32)
+        affine = Grid(data.shape, self.affine).affine
+        # The extremes are NaN or infinite if any voxel is, and need no second array of a whole scan's size.
+        if not np.isfinite([data.min(), data.max()]).all():
             raise InvalidImage("The scan holds voxels that are not finite numbers (NaN or infinity); re-export it.")
         object.__setattr__(self, "data", data)
-        object.__setattr__(self, "affine", Grid(data.shape, self.affine).affine)
+        object.__setattr__(self, "affine", affine)
 
 
 @dataclass(frozen=True, eq=False)
