@@ -75,3 +75,19 @@ class Cancelled(TumorRetrievalError):
 
 class TrainingFailed(TumorRetrievalError):
     """A training cannot go on: the loss is no longer a number, or there is no more data."""
+
+
+class InvalidGrowth(TumorRetrievalError):
+    """Growth parameters that cannot be simulated: outside the tissue, not positive, or never of the wanted size."""
+
+
+class InvalidTumorMask(TumorRetrievalError):
+    """A tumor mask that cannot be searched with: empty, of another shape, or not on the atlas' grid."""
+
+
+class SimulationsDamaged(TumorRetrievalError):
+    """A database of simulated tumors is truncated, fails its checksums, or contradicts itself."""
+
+
+class SimulationsOfAnotherAtlas(TumorRetrievalError):
+    """A database of simulated tumors was made with another atlas or another solver than the ones in use."""
