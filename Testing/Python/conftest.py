@@ -1,0 +1,24 @@
+"""What all tests share: where the real scans are, and which kind of test a folder holds."""
+
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).resolve().parent
+_REAL_DATA = _HERE.parents[2] / "shared" / "data"
+_MARKED_FOLDERS = ("unit", "data", "scene", "gui")
+
+
+def pytest_collection_modifyitems(items):
+    """A test's folder says its kind: everything in `unit` is marked `unit`, and so on."""
+    for item in items:
+        if _HERE in item.path.parents and (kind := item.path.relative_to(_HERE).parts[0]) in _MARKED_FOLDERS:
+            item.add_marker(kind)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real scans beside the project; tests that need it are skipped where it is absent."""
+    if not _REAL_DATA.is_dir():
+        pytest.skip(f"the real scans are not here: there is no folder {_REAL_DATA}")
+    return _REAL_DATA
