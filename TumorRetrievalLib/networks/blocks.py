@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from TumorRetrievalLib.networks.norm import GroupNorm
+
 
 class ResBlock(nn.Module):
     """A pre-activation residual block of two 3x3x3 convolutions with a single GroupNorm.
@@ -19,7 +21,7 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int, groups: int = 8):
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels)
+        self.norm = GroupNorm(groups, channels)
         self.first = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
         self.second = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
         with torch.no_grad():
@@ -32,10 +34,14 @@ class ResBlock(nn.Module):
 
 
 def space_to_depth(x: torch.Tensor) -> torch.Tensor:
-    """(B, C, X, Y, Z) -> (B, 8C, X/2, Y/2, Z/2): every 2x2x2 block of voxels becomes channels, nothing is lost."""
+    """(B, C, X, Y, Z) -> (B, 8C, X/2, Y/2, Z/2): every 2x2x2 block of voxels becomes channels, nothing is lost.
+
+    The result lies in memory as channels_last_3d, which is what convolutions want, after a single copy.
+    """
     b, c, i, j, k = x.shape
     blocks = x.reshape(b, c, i // 2, 2, j // 2, 2, k // 2, 2)
-    return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, i // 2, j // 2, k // 2)
+    last = blocks.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(b, i // 2, j // 2, k // 2, c * 8)
+    return last.permute(0, 4, 1, 2, 3)
 
 
 def depth_to_space(x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from TumorRetrievalLib.networks.batch import Output
 from TumorRetrievalLib.networks.blocks import ResBlock, TaskHeads, depth_to_space, roi_pool, space_to_depth
+from TumorRetrievalLib.networks.norm import GroupNorm
 
 CHANNELS = ("t1c", "flair", "box_core", "box_whole")
 MASKS = ("tumor_core", "whole_tumor")
@@ -53,7 +54,7 @@ class DefaultNetwork(nn.Module):
         self.decode_middle = ResBlock(middle)
         self.from_middle = nn.ConvTranspose3d(middle, fine, 2, stride=2)
         self.decode_fine = ResBlock(fine)
-        self.norm = nn.GroupNorm(8, fine)
+        self.norm = GroupNorm(8, fine)
         self.masks = nn.Conv3d(fine, len(MASKS) * 8, 3, padding=1)
         self.describe = nn.Sequential(
             nn.LayerNorm(fine + middle + coarse),
@@ -70,8 +71,7 @@ class DefaultNetwork(nn.Module):
         :param image: (B, 4, X, Y, Z), each size a multiple of 8.
         :param boxes: int64 (N, 7), see :class:`Batch`.
         """
-        folded = space_to_depth(image).contiguous(memory_format=torch.channels_last_3d)
-        fine = self.encode_fine(self.stem(folded))
+        fine = self.encode_fine(self.stem(space_to_depth(image)))
         middle = self.encode_middle(self.to_middle(fine))
         coarse = self.encode_coarse(self.to_coarse(middle))
         middle = self.decode_middle(self.from_coarse(coarse) + middle)

@@ -23,7 +23,9 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic is faster than float32 here; a CPU without AVX-512 BF16 or AMX only emulates it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    # These are not public; a torch without them is asked nothing and counts as slow.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager:
@@ -39,7 +41,7 @@ def run_with_fallback(work: Callable[[torch.device], T], device: torch.device) -
     """
     try:
         return work(device), None
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         if device.type == "cpu":
             raise
     # Only outside of the handler is the failed attempt's memory free: the exception holds its frames.
