@@ -65,6 +65,17 @@ def ordinary_tissue(signal: np.ndarray, brain: np.ndarray | None, inside_box: np
     return signal
 
 
+def normalise_crop(raw: np.ndarray, signal: np.ndarray, brain: np.ndarray | None, inside_box: np.ndarray) -> np.ndarray:
+    """A crop as the networks see it: ordinary brain outside the box has median 0 and spread 1, no signal is LOWEST.
+
+    Arguments as in `ordinary_tissue`; all of the crop's shape.
+
+    :raises InvalidImage: if the crop holds no signal, or nothing but one value.
+    """
+    scale = fit_normalisation(raw, ordinary_tissue(signal, brain, inside_box))
+    return np.where(signal, scale.apply(raw), np.float32(LOWEST))
+
+
 def has_signal(data: np.ndarray) -> np.ndarray:
     """Where a scan has signal: not the background value of a stripped scan, and above an Otsu-like floor otherwise.
 

@@ -221,3 +221,10 @@ def _spread(start: torch.Tensor, cost: torch.Tensor, steps: int) -> torch.Tensor
             price = cost
         field = torch.maximum(field, widest - price)
     return field.clamp(0, 1)
+
+
+def cropped(geometry: Geometry, region: tuple[slice, slice, slice]) -> Geometry:
+    """A part of a drawn patient."""
+    around = Surroundings(*(getattr(geometry.around, name)[region] for name in ("vessels", "spots", "head")))
+    names = ("gray", "white", "csf", "label", "lesion", "oedema", "brain")
+    return Geometry(*(getattr(geometry, name)[region] for name in names), around)
