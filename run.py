@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PINS = ROOT / "constraints.txt"
-STAMP = VENV / "ready.json"
+STAMP = VENV / "constraints.sha256"
 BENCHMARKS = ROOT / "Testing" / "Benchmarks"
 DEMO = ROOT / "Resources" / "SampleCases" / "demo.json"
 
@@ -52,44 +52,51 @@ def main(arguments: list[str]) -> int:
 
 
 def set_up() -> None:
-    """Make `.venv` hold exactly what constraints.txt says, unless it does already."""
-    wanted = {"constraints": hashlib.sha256(PINS.read_bytes()).hexdigest(), "python": list(sys.version_info[:2])}
-    found = _stamp()
-    if found == wanted and PYTHON.exists():
+    """Make `.venv` hold what constraints.txt says, unless it does already.
+
+    Nothing is ever deleted here: another program may be running from that environment at this moment.
+    """
+    wanted = hashlib.sha256(PINS.read_bytes()).hexdigest()
+    if PYTHON.exists() and _stamp() == wanted:
         return
-    if found.get("python", wanted["python"]) != wanted["python"] or not _usable(PYTHON):
+    if not _usable(PYTHON):
         _make_environment()
+    if not _usable(PYTHON):
+        sys.exit(
+            f"{PYTHON} does not start, has no pip, or is older than Python 3.10. If no other program uses {VENV}, "
+            f"delete that folder and call run.py again."
+        )
     print(f"Installing the packages of constraints.txt into {VENV}; this takes 3 to 10 minutes, once.", file=sys.stderr)
     STAMP.unlink(missing_ok=True)
     started = time.monotonic()
     code = subprocess.call([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", PINS])
     if code != 0:
         sys.exit(_why_pip_fails(code))
-    STAMP.write_text(json.dumps(wanted), encoding="utf-8")
+    STAMP.write_text(wanted, encoding="utf-8")
     print(f"Set up in {time.monotonic() - started:.0f} s.", file=sys.stderr)
 
 
-def _stamp() -> dict:
-    """What the last finished set-up left, or nothing if there was none."""
+def _stamp() -> str:
+    """The checksum of the constraints.txt that the last finished set-up installed, or "" if there was none."""
     try:
-        return dict(json.loads(STAMP.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+        return STAMP.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _usable(python: Path) -> bool:
-    """Whether an interpreter is of this version and has pip, which a set-up killed early leaves without."""
-    same = f"import sys, pip; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    """Whether an environment's own interpreter starts, is new enough and has pip."""
+    check = "import sys, pip; sys.exit(sys.version_info < (3, 10))"
     try:
-        return subprocess.run([python, "-c", same], capture_output=True, check=False).returncode == 0
+        return subprocess.run([python, "-c", check], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
 
 def _make_environment() -> None:
-    """A new, empty `.venv`."""
+    """A new `.venv`, or the rest of one whose making was interrupted."""
     print(f"Making the environment {VENV}.", file=sys.stderr)
-    if subprocess.call([sys.executable, "-m", "venv", "--clear", VENV]) != 0:
+    if subprocess.call([sys.executable, "-m", "venv", VENV]) != 0:
         sys.exit(
             f"{sys.executable} could not make a virtual environment in {VENV}. On Debian and Ubuntu install the "
             f"package python3-venv; otherwise look at the message above, and check that the folder can be written."
