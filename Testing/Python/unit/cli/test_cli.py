@@ -1,0 +1,203 @@
+"""The command line passes on what it was told, and speaks plainly when something is wrong."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from TumorRetrievalLib import __version__, cli
+from TumorRetrievalLib.engine import doctor
+from TumorRetrievalLib.errors import UnreadableFile
+
+HIT = {
+    "case": "case-7",
+    "tumor": "case-7/1",
+    "score": 0.75,
+    "blocks": {"appearance": 0.4, "type": 0.2, "position": 0.1, "extent": 0.05},
+    "type": "meningioma",
+    "area": "frontal lobe",
+    "volume_ml": 7.2,
+}
+RESULT = {"tumors": [{"area": "frontal lobe", "core_ml": 7.0, "whole_ml": 21.0, "hits": [HIT]}]}
+
+
+@dataclass
+class Engine:
+    """An engine that notes what it was asked, and answers or fails as told."""
+
+    request: object = None
+    answer: object = None
+
+    def find_similar(self, request, progress=None):
+        self.request = request
+        progress(0.5, "Segmenting")
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer or RESULT
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    @dataclass
+    class FindRequest:
+        t1c: Path
+        flair: Path | None
+        boxes: list
+        mask: Path | None
+        around: str
+        k: int
+        out: Path
+        index: Path | None
+        model: Path | None
+        filters: dict
+        weights: dict
+        device: str | None
+
+    engine = Engine()
+    module = ModuleType("TumorRetrievalLib.engine.find")
+    module.FindRequest, module.find_similar = FindRequest, engine.find_similar
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return engine
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `tumor-retrieval` with arguments; returns its exit code, stdout and stderr."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tumor-retrieval", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_find_passes_on_everything_it_was_told(call, engine):
+    code, _, _ = call(
+        *("find", "t1.nii.gz", "--flair", "fl.nii.gz", "--box=-30,20,25,40,41,42", "--box=1,2,3,4,5,6", "-k", "3"),
+        *("--out", "result", "--index", "idx", "--model", "net", "--type", "glioma", "--type", "metastasis"),
+        *("--area", "frontal lobe", "--side", "left", "--weights", "position=2", "--weights", "type=0,extent=0.5"),
+        *("--around", "whole", "--device", "cpu"),
+    )
+
+    asked = engine.request
+    assert code == 0
+    assert (asked.t1c, asked.flair, asked.out) == (Path("t1.nii.gz"), Path("fl.nii.gz"), Path("result"))
+    assert [box.size.tolist() for box in asked.boxes] == [[40, 41, 42], [4, 5, 6]]
+    assert np.array_equal(asked.boxes[0].center, (-30, 20, 25))
+    assert (asked.k, asked.around, asked.device, asked.mask) == (3, "whole", "cpu", None)
+    assert (asked.index, asked.model) == (Path("idx"), Path("net"))
+    assert asked.filters == {"type": ["glioma", "metastasis"], "area": ["frontal lobe"], "side": ["left"]}
+    assert asked.weights == {"position": 2.0, "type": 0.0, "extent": 0.5}
+
+
+def test_find_takes_its_boxes_from_a_mask(call, engine):
+    code, _, _ = call("find", "t1.nii.gz", "--mask", "m.nii.gz", "--out", "result")
+
+    assert code == 0
+    assert engine.request.mask == Path("m.nii.gz") and engine.request.boxes == []
+    assert (engine.request.k, engine.request.around, engine.request.filters) == (5, "core", {})
+
+
+def test_find_shows_the_hits_and_where_the_report_is(call, engine):
+    _, said, progress = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result")
+
+    assert "case-7" in said and "meningioma" in said and "0.750" in said and "+0.400" in said
+    assert str(Path("result") / "report.html") in said
+    assert "50 % Segmenting" in progress
+
+
+def test_filters_that_leave_nothing_are_said_in_words(call, engine):
+    engine.answer = {"tumors": [RESULT["tumors"][0] | {"hits": []}]}
+
+    _, said, _ = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result")
+
+    assert "No case in the index passes the filters." in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["find", "t1.nii.gz", "--out", "r"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3,4,5,6", "--mask", "m.nii.gz"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3,0,5,6"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3,4,5,6", "-k", "0"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3,4,5,6", "--weights", "position"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3,4,5,6", "--weights", "position=-1"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3,4,5,6", "--weights", "position=nan"],
+        ["find", "t1.nii.gz", "--out", "r", "--box=1,2,3,4,5,6", "--around", "skull"],
+        ["nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2_before_anything_is_computed(call, engine, arguments):
+    code, _, said = call(*arguments)
+
+    assert code == 2
+    assert said and "Traceback" not in said
+    assert engine.request is None
+
+
+def test_an_error_of_ours_is_one_short_block_and_ends_with_1(call, engine):
+    engine.answer = UnreadableFile("t1.nii.gz is truncated [bold]: copy it again.")
+
+    code, said, error = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result")
+
+    assert (code, said) == (1, "")
+    assert "Error: t1.nii.gz is truncated [bold]: copy it again." in error
+    assert "Traceback" not in error
+
+
+def test_ctrl_c_ends_with_130_and_one_word(call, engine):
+    engine.answer = KeyboardInterrupt()
+
+    code, _, error = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result")
+
+    assert code == 130
+    assert error.endswith("Stopped.\n") and "Traceback" not in error
+
+
+def test_the_version_is_the_librarys(call):
+    assert call("--version") == (0, f"{__version__}\n", "")
+
+
+EXAMINED = {
+    "ok": False,
+    "problems": ["Atlas/mni152_t1.nii.gz: missing; install the tool again"],
+    "version": "0.1.0",
+    "python": "3.11.7",
+    "platform": "somewhere",
+    "packages": {"numpy": "2.0", "faiss-cpu": None},
+    "devices": {"cpu": "2 cores"},
+    "files": {"Atlas/mni152_t1.nii.gz": "missing; install the tool again"},
+    "models": {"default": {"architecture": "default", "sha256": "abc", "state": "ok"}},
+    "indexes": {},
+    "free_disk_gb": 12.5,
+}
+
+
+def test_doctor_prints_json_for_programs(call, monkeypatch):
+    monkeypatch.setattr(doctor, "examine", lambda: EXAMINED)
+
+    code, said, _ = call("doctor", "--json")
+
+    assert code == 1
+    assert json.loads(said) == EXAMINED
+
+
+def test_doctor_marks_what_is_wrong_and_what_is_well(call, monkeypatch):
+    monkeypatch.setattr(doctor, "examine", lambda: EXAMINED)
+
+    code, said, error = call("doctor")
+
+    assert code == 1
+    assert any(line.startswith("BAD") and "Atlas/mni152_t1.nii.gz" in line for line in said.splitlines())
+    assert any(line.startswith("ok") and "NumPy is used" in line for line in said.splitlines())
+    assert "missing; install the tool again" in error

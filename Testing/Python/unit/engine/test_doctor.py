@@ -1,0 +1,106 @@
+"""The doctor finds what is damaged and calls nothing damaged that is not."""
+
+import hashlib
+import json
+import sys
+
+import pytest
+
+from TumorRetrievalLib import resources
+from TumorRetrievalLib.engine import doctor
+from TumorRetrievalLib.engine.doctor import as_rows, as_text, examine
+
+
+@pytest.fixture
+def installation(tmp_path, monkeypatch):
+    """A small installation in good order: one atlas file and one model."""
+    monkeypatch.setattr(resources, "LIBRARY", tmp_path / "TumorRetrievalLib")
+    bundled = tmp_path / "Resources"
+    (bundled / "Atlas").mkdir(parents=True)
+    (bundled / "Atlas" / "brain.nii").write_bytes(b"brain")
+    (bundled / "Atlas" / "SHA256SUMS").write_text(f"{hashlib.sha256(b'brain').hexdigest()}  brain.nii\n")
+    model = bundled / "Models" / "default"
+    model.mkdir(parents=True)
+    (model / "weights.safetensors").write_bytes(b"weights")
+    contract = {"architecture": "default", "weights_sha256": hashlib.sha256(b"weights").hexdigest()}
+    (model / "model.json").write_text(json.dumps(contract))
+    return bundled
+
+
+def test_files_and_models_in_good_order_are_ok(installation):
+    found = examine(probe_devices=False)
+
+    assert found["files"] == {"Atlas/brain.nii": "ok"}
+    assert found["models"]["default"]["state"] == "ok"
+    assert found["models"]["default"]["sha256"] == hashlib.sha256(b"weights").hexdigest()[:12]
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"drain", "damaged"), (None, "missing")])
+def test_a_damaged_or_missing_file_is_named(installation, content, word):
+    path = installation / "Atlas" / "brain.nii"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    found = examine(probe_devices=False)
+
+    assert not found["ok"]
+    assert word in found["files"]["Atlas/brain.nii"]
+    assert any(problem.startswith("Atlas/brain.nii") for problem in found["problems"])
+
+
+def test_damaged_weights_are_found_without_loading_them(installation, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (installation / "Models" / "default" / "weights.safetensors").write_bytes(b"weigths")
+
+    found = examine(probe_devices=False)
+
+    assert "damaged" in found["models"]["default"]["state"] and not found["ok"]
+
+
+@pytest.mark.parametrize("contract", ["not json", "[]", "{}", '{"architecture": "default"}'])
+def test_a_contract_that_cannot_be_read_is_a_finding_and_no_crash(installation, contract):
+    (installation / "Models" / "default" / "model.json").write_text(contract)
+
+    assert "cannot be read" in examine(probe_devices=False)["models"]["default"]["state"]
+
+
+def test_a_model_without_weights_is_a_finding(installation):
+    (installation / "Models" / "default" / "weights.safetensors").unlink()
+
+    assert examine(probe_devices=False)["models"]["default"]["state"] != "ok"
+
+
+def test_an_empty_installation_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "LIBRARY", tmp_path / "TumorRetrievalLib")
+
+    found = examine(probe_devices=False)
+
+    assert not found["ok"]
+    assert any("Atlas" in problem for problem in found["problems"])
+    assert "No model is installed." in found["problems"]
+
+
+def test_a_missing_package_is_a_problem_unless_something_replaces_it(installation, monkeypatch):
+    present = doctor._version_of
+    absent = ("faiss-cpu", "nibabel")
+    monkeypatch.setattr(doctor, "_version_of", lambda name: None if name in absent else present(name))
+
+    found = examine(probe_devices=False)
+
+    assert "The package nibabel is not installed." in found["problems"]
+    assert not any("faiss" in problem for problem in found["problems"])
+    states = {item: well for section, item, _, well in as_rows(found) if section == "package"}
+    assert states["faiss-cpu"] and not states["nibabel"]
+
+
+def test_the_devices_include_the_cpu():
+    assert "cores" in examine()["devices"]["cpu"]
+
+
+def test_the_plain_text_marks_only_what_is_bad(installation):
+    (installation / "Atlas" / "brain.nii").write_bytes(b"drain")
+
+    lines = as_text(examine(probe_devices=False)).splitlines()
+
+    assert [line.split()[2] for line in lines if line.startswith("BAD") and " file " in line] == ["Atlas/brain.nii"]

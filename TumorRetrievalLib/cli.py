@@ -1,0 +1,161 @@
+"""The command `tumor-retrieval`: arguments in, engine called, result shown. Nothing is computed here.
+
+The engine is imported inside the commands, so that `--help` and a mistyped option answer at once.
+"""
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from TumorRetrievalLib import __version__
+from TumorRetrievalLib.cli_output import show_error, show_examination, show_hits, shown_progress
+from TumorRetrievalLib.errors import InvalidBox, TumorRetrievalError
+
+app = typer.Typer(
+    name="tumor-retrieval",
+    help="Find brain tumors that look like this one. For research use only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+INTERRUPTED = 130
+
+
+class Around(str, Enum):
+    """What a box was drawn around."""
+
+    core = "core"
+    whole = "whole"
+
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; without it a GPU if there is one.")]
+Model = Annotated[Path | None, typer.Option(help="Folder of the model; without it the bundled one.")]
+Index = Annotated[Path | None, typer.Option(help="Folder of the case index; without it the bundled one.")]
+
+
+def main() -> None:
+    """Run the command and leave: 0 when it is done, 1 on an error, 2 on wrong usage, 130 on Ctrl-C."""
+    try:
+        app(prog_name="tumor-retrieval")
+    except TumorRetrievalError as error:
+        show_error(error)
+        sys.exit(1)
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            print("Stopped.", file=sys.stderr)
+        raise
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _box(text: str):
+    from TumorRetrievalLib.imaging.box import parse_box
+
+    try:
+        return parse_box(text)
+    except InvalidBox as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = -1.0
+    if not name or not 0 <= weight < float("inf"):
+        raise typer.BadParameter(f"a weight is BLOCK=NUMBER, 0 or more, such as position=2, not {text!r}")
+    return name, weight
+
+
+@app.command()
+def find(
+    scan: Annotated[Path, typer.Argument(help="Contrast-enhanced T1: NIfTI, NRRD, or a folder of DICOM files.")],
+    out: Annotated[Path, typer.Option(help="Folder for result.json, the masks and report.html.")],
+    flair: Annotated[Path | None, typer.Option(help="FLAIR of the same patient.")] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="R,A,S,dR,dA,dS", help="Centre and size in RAS mm; once per tumor. Write --box=..."),
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Segmentation on the scan's grid: one box per part.")] = None,
+    around: Annotated[Around, typer.Option(help="What the boxes enclose: the tumor core or everything.")] = Around.core,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many similar cases.")] = 5,
+    index: Index = None,
+    model: Model = None,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", help="Only cases of this tumor type; repeatable.")
+    ] = None,
+    area: Annotated[list[str] | None, typer.Option(help="Only cases in this area; repeatable.")] = None,
+    side: Annotated[list[str] | None, typer.Option(help="Only cases on this side: left or right.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BLOCK=NUMBER", help="How much appearance, type, position or extent counts; repeatable."),
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Find the known cases most similar to the tumor in each box."""
+    if bool(box) == bool(mask):
+        raise typer.BadParameter("say where the tumor is: either --box=R,A,S,dR,dA,dS (repeatable) or --mask FILE")
+    boxes = [_box(text) for text in box or []]
+    filters = {name: values for name, values in (("type", type_), ("area", area), ("side", side)) if values}
+    block_weights = dict(_weight(part) for text in weights or [] for part in text.split(","))
+    from TumorRetrievalLib.engine.find import FindRequest, find_similar
+
+    request = FindRequest(
+        t1c=scan,
+        flair=flair,
+        boxes=boxes,
+        mask=mask,
+        around=around.value,
+        k=k,
+        out=out,
+        index=index,
+        model=model,
+        filters=filters,
+        weights=block_weights,
+        device=device,
+    )
+    with shown_progress() as progress:
+        result = find_similar(request, progress=progress)
+    show_hits(result)
+    print(f"Report: {out / 'report.html'}")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show versions, devices, models and indexes, and check every bundled file. Exit code 1 if something is wrong."""
+    from TumorRetrievalLib.engine.doctor import as_rows, examine
+
+    examination = examine()
+    if as_json:
+        print(json.dumps(examination, indent=2))
+    else:
+        show_examination(as_rows(examination))
+        for problem in examination["problems"]:
+            print(problem, file=sys.stderr)
+    if not examination["ok"]:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

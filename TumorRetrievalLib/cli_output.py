@@ -1,0 +1,78 @@
+"""What the command line says: progress, tables and errors, for a terminal and for a log file."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PLAIN_EVERY_S = 5.0
+"""Seconds between two progress lines of the same step where there is no terminal."""
+
+ProgressCallback = Callable[[float, str], None]
+
+
+@contextmanager
+def shown_progress() -> Iterator[ProgressCallback]:
+    """A callback `progress(fraction, message)`: a bar on a terminal, plain lines elsewhere; both on stderr."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_progress()
+        return
+    percentage = TextColumn("{task.percentage:>3.0f} %")
+    columns = (TextColumn("{task.description}"), BarColumn(), percentage, TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Starting", total=1.0)
+        yield lambda fraction, message: bar.update(task, completed=fraction, description=escape(message))
+
+
+def _plain_progress() -> ProgressCallback:
+    shown_message, shown_at = None, 0.0
+
+    def progress(fraction: float, message: str) -> None:
+        nonlocal shown_message, shown_at
+        now = time.monotonic()
+        if message != shown_message or now - shown_at >= PLAIN_EVERY_S:
+            print(f"{fraction * 100:3.0f} % {message}", file=sys.stderr, flush=True)
+            shown_message, shown_at = message, now
+
+    return progress
+
+
+def show_error(error: Exception) -> None:
+    """An error as one short block on stderr."""
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+
+
+def show_hits(result: dict) -> None:
+    """The similar cases of every tumor, as a table each."""
+    console = Console()
+    for number, tumor in enumerate(result["tumors"], start=1):
+        where = tumor["area"] or "area unknown"
+        title = f"Tumor {number}: {where}, core {tumor['core_ml']:.1f} ml, whole {tumor['whole_ml']:.1f} ml"
+        table = Table(title=escape(title), title_justify="left")
+        blocks = list(tumor["hits"][0]["blocks"]) if tumor["hits"] else []
+        for name in ("", "case", "type", "area"):
+            table.add_column(name)
+        for name in ("ml", "similarity", *blocks):
+            table.add_column(name, justify="right")
+        for rank, hit in enumerate(tumor["hits"], start=1):
+            volume = "" if hit["volume_ml"] is None else f"{hit['volume_ml']:.1f}"
+            words = (str(rank), hit["case"], hit["type"] or "", hit["area"] or "", volume, f"{hit['score']:.3f}")
+            shares = (f"{hit['blocks'][name]:+.3f}" for name in blocks)
+            table.add_row(*(escape(word) for word in words), *shares)
+        console.print(table if tumor["hits"] else f"{escape(title)}\nNo case in the index passes the filters.")
+
+
+def show_examination(rows: list[tuple[str, str, str, bool]]) -> None:
+    """What `doctor` found: (section, item, text, whether that is well)."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "", "item", "found"):
+        table.add_column(name, overflow="fold")
+    for section, item, text, well in rows:
+        table.add_row("[green]ok[/]" if well else "[bold red]BAD[/]", section, escape(item), escape(text))
+    Console().print(table)

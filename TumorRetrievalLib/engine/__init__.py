@@ -1,0 +1,1 @@
+"""The few tasks that a user asks for, built from the rooms to the left."""
