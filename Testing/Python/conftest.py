@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines that run tests are shared, and the first example pays for imports: time limits there only cry wolf.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 _HERE = Path(__file__).resolve().parent
 _REAL_DATA = _HERE.parents[2] / "shared" / "data"

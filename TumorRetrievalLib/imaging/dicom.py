@@ -6,6 +6,7 @@ it cannot read, and closes the gap that a missing slice leaves.
 
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,22 @@ _TAGS = [
 ]  # fmt: skip
 _SUFFIXES = ("", ".dcm", ".dicom", ".ima")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Scanners round positions to a hundredth of a millimetre or so.
+# Positions are rounded on the way through several systems.
 _POSITION_TOLERANCE_MM = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """What the header of one file says; places and directions in LPS mm, as DICOM has them."""
+
+    path: Path
+    series: str
+    series_name: str
+    rows: int
+    columns: int
+    spacing: np.ndarray
+    directions: np.ndarray
+    position: np.ndarray
 
 
 def read_dicom_series(folder: Path) -> StoredImage:
@@ -29,14 +44,12 @@ def read_dicom_series(folder: Path) -> StoredImage:
     :raises UnreadableFile: if there is none or more than one, or if a slice is missing, damaged or of another size.
     :raises InvalidImage: if it is not a 3D stack of gray slices with a place in the patient.
     """
-    slices = [(path, _read_header(path)) for path in _dicom_files(folder)]
-    _require_one_series(folder, [header for _, header in slices])
-    for path, header in slices:
-        _require_gray_slice(path, header)
-    slices, affine = _in_order(folder, slices)
-    first = slices[0][1]
-    shape = three_dimensional(folder, [int(first.Columns), int(first.Rows), len(slices)])
-    data = _read_pixels(folder, [path for path, _ in slices])
+    slices = [_read_header(path) for path in _dicom_files(folder)]
+    _require_one_series(folder, slices)
+    slices = _in_order(folder, slices)
+    affine = _affine(folder, slices)
+    shape = three_dimensional(folder, [slices[0].columns, slices[0].rows, len(slices)])
+    data = _read_pixels([each.path for each in slices])
     if data.shape != shape:
         raise UnreadableFile(f"{folder} is damaged: its pixels do not match its headers. Export the series again.")
     return StoredImage(data, affine)
@@ -61,89 +74,108 @@ def _dicom_files(folder: Path) -> list[Path]:
     return found
 
 
-def _read_header(path: Path):
+def _read_header(path: Path) -> _Slice:
     import pydicom
 
     with open_image(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about private tags and odd dates, which are of no concern here
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-            {tag: header.get(tag) for tag in _TAGS}  # values are decoded when they are first looked at
             pixels_need = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
             compressed = header.file_meta.TransferSyntaxUID.is_compressed
+            found = _slice(path, header)
+        except InvalidImage:
+            raise
         except Exception as error:
             # A damaged file makes pydicom raise whatever its parts raise.
             raise UnreadableFile(f"{path} is a damaged DICOM file, or no image ({error}). Export it again.") from error
         if not compressed and pixels_need > os.fstat(file.fileno()).st_size - file.tell():
             raise UnreadableFile(f"{path} is truncated: its pixels need {pixels_need} bytes. Export it again.")
-    return header
+    return found
 
 
-def _require_one_series(folder: Path, headers: list) -> None:
+def _slice(path: Path, header) -> _Slice:
+    if int(header.get("SamplesPerPixel") or 1) != 1:
+        raise InvalidImage(f"{path} is a colour image; export the series' intensities.")
+    if int(header.get("NumberOfFrames") or 1) != 1:
+        raise InvalidImage(f"{path} holds many frames in one file; convert the series to .nii.gz (e.g. with dcm2niix).")
+    place = {}
+    for tag, count in (("PixelSpacing", 2), ("ImageOrientationPatient", 6), ("ImagePositionPatient", 3)):
+        place[tag] = np.array(header.get(tag), float)
+        if place[tag].shape != (count,) or not np.all(np.isfinite(place[tag])):
+            raise InvalidImage(f"{path} does not say where it lies in the patient ({tag}). Export the series again.")
+    return _Slice(
+        path=path,
+        series=str(header.get("SeriesInstanceUID")),
+        series_name=f"{header.get('SeriesNumber', '?')}: {header.get('SeriesDescription', 'without a name')}",
+        rows=int(header.Rows),
+        columns=int(header.Columns),
+        spacing=place["PixelSpacing"],
+        directions=place["ImageOrientationPatient"].reshape(2, 3),
+        position=place["ImagePositionPatient"],
+    )
+
+
+def _require_one_series(folder: Path, slices: list[_Slice]) -> None:
     series = {}
-    for header in headers:
-        series.setdefault(header.get("SeriesInstanceUID"), []).append(header)
+    for each in slices:
+        series.setdefault(each.series, []).append(each.series_name)
     if len(series) > 1:
-        names = sorted(
-            f"{group[0].get('SeriesNumber', '?')}: {group[0].get('SeriesDescription', 'without a name')} "
-            f"({len(group)} files)"
-            for group in series.values()
-        )
+        names = sorted(f"{names[0]} ({len(names)} files)" for names in series.values())
         raise UnreadableFile(
             f"{folder} holds {len(series)} series. Move the one that you want into a folder of its own: "
             + "; ".join(names[:10])
         )
 
 
-def _require_gray_slice(path: Path, header) -> None:
-    if int(header.get("SamplesPerPixel") or 1) != 1:
-        raise InvalidImage(f"{path} is a colour image; export the series' intensities.")
-    if int(header.get("NumberOfFrames") or 1) != 1:
-        raise InvalidImage(f"{path} holds many frames in one file; convert the series to .nii.gz (e.g. with dcm2niix).")
-    for tag, count in (("PixelSpacing", 2), ("ImageOrientationPatient", 6), ("ImagePositionPatient", 3)):
-        value = header.get(tag)
-        if value is None or len(value) != count or not np.all(np.isfinite(np.asarray(value, float))):
-            raise InvalidImage(f"{path} does not say where it lies in the patient ({tag}). Export the series again.")
+def _in_order(folder: Path, slices: list[_Slice]) -> list[_Slice]:
+    """The slices along their normal.
 
-
-def _in_order(folder: Path, slices: list) -> tuple[list, np.ndarray]:
-    """The slices along their normal, and the affine voxel -> RAS mm.
-
-    :raises UnreadableFile: if one is missing or differs in size.
-    :raises InvalidImage: if they are not one stack.
+    :raises UnreadableFile: if one differs in size.
+    :raises InvalidImage: if they are not parallel, or only one.
     """
-    first = slices[0][1]
-    directions = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
-    normal = np.cross(*directions)
-    for path, header in slices:
-        if (header.Rows, header.Columns) != (first.Rows, first.Columns) or not np.allclose(
-            np.array(header.PixelSpacing, float), np.array(first.PixelSpacing, float), rtol=1e-3
-        ):
-            raise UnreadableFile(f"{path} has another size than the other slices. Export the series again.")
-        if not np.allclose(np.array(header.ImageOrientationPatient, float).reshape(2, 3), directions, atol=1e-3):
-            raise InvalidImage(f"{path} lies at an angle to the other slices: {folder} is not one stack.")
-    slices = sorted(slices, key=lambda entry: float(normal @ np.array(entry[1].ImagePositionPatient, float)))
-    positions = np.array([header.ImagePositionPatient for _, header in slices], float)
     if len(slices) < 2:
         raise InvalidImage(f"{folder} holds a single slice, not a scan. Export the whole series.")
+    first = slices[0]
+    for each in slices:
+        if (each.rows, each.columns) != (first.rows, first.columns) or not np.allclose(
+            each.spacing, first.spacing, rtol=1e-3
+        ):
+            raise UnreadableFile(f"{each.path} has another size than the other slices. Export the series again.")
+        if not np.allclose(each.directions, first.directions, atol=1e-3):
+            raise InvalidImage(f"{each.path} lies at an angle to the other slices: {folder} is not one stack.")
+    normal = np.cross(*first.directions)
+    return sorted(slices, key=lambda each: float(normal @ each.position))
+
+
+def _affine(folder: Path, slices: list[_Slice]) -> np.ndarray:
+    """Voxel -> RAS mm of slices in order.
+
+    :raises UnreadableFile: if a slice is missing between two others.
+    :raises InvalidImage: if two are at one place, or they do not lie on a line.
+    """
+    first = slices[0]
+    positions = np.array([each.position for each in slices])
     step = (positions[-1] - positions[0]) / (len(slices) - 1)
-    gaps = np.diff(positions @ normal)
+    gaps = np.diff(positions @ np.cross(*first.directions))
     if gaps.min() < _POSITION_TOLERANCE_MM:
         raise InvalidImage(f"{folder} has several images at one place (time points or echoes?); keep one of each.")
-    expected = positions[0] + np.arange(len(slices))[:, None] * step
-    if np.abs(positions - expected).max() > _POSITION_TOLERANCE_MM:
+    if np.ptp(gaps) > 2 * _POSITION_TOLERANCE_MM:
         widest = int(np.argmax(gaps))
         raise UnreadableFile(
-            f"{folder} lacks slices: {gaps[widest]:.2f} mm lie between {slices[widest][0].name} and "
-            f"{slices[widest + 1][0].name}, and {np.median(gaps):.2f} mm between others. Export the whole series."
+            f"{folder} lacks slices: {gaps[widest]:.2f} mm lie between {slices[widest].path.name} and "
+            f"{slices[widest + 1].path.name}, and {np.median(gaps):.2f} mm between others. Export the whole series."
         )
-    row_mm, column_mm = (float(value) for value in first.PixelSpacing)
+    if np.abs(positions - positions[0] - np.arange(len(slices))[:, None] * step).max() > 1.0:
+        raise InvalidImage(f"{folder} is not one stack: its slices are shifted against each other.")
     lps = np.eye(4)
-    lps[:3] = np.array([directions[0] * column_mm, directions[1] * row_mm, step, positions[0]]).T
-    return slices, _LPS_TO_RAS @ lps
+    # PixelSpacing is (between rows, between columns); the first direction runs along a row, from column to column.
+    (along_row, along_column), (row_mm, column_mm) = first.directions, first.spacing
+    lps[:3] = np.array([along_row * column_mm, along_column * row_mm, step, positions[0]]).T
+    return _LPS_TO_RAS @ lps
 
 
-def _read_pixels(folder: Path, paths: list[Path]) -> np.ndarray:
+def _read_pixels(paths: list[Path]) -> np.ndarray:
     """(i, j, k), float32, with each slice's own intensity scale applied."""
     import SimpleITK
 
@@ -153,6 +185,16 @@ def _read_pixels(folder: Path, paths: list[Path]) -> np.ndarray:
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        damaged = next((path for path in paths if str(path) in str(error)), folder)
+        damaged = next((path for path in paths if not _has_pixels(path)), paths[0].parent)
         raise UnreadableFile(f"{damaged} is damaged: its pixels cannot be read. Export the series again.") from error
     return SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+
+
+def _has_pixels(path: Path) -> bool:
+    import SimpleITK
+
+    try:
+        SimpleITK.ReadImage(str(path))
+    except RuntimeError:
+        return False
+    return True

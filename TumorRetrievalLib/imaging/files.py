@@ -101,11 +101,10 @@ def _whole_numbers(stored: StoredImage) -> np.ndarray:
     if stored.data.dtype.kind in "iu" and not stored.is_scaled:
         return np.ascontiguousarray(stored.data, dtype=stored.data.dtype.newbyteorder("="))
     values = stored.data.astype(np.float64, order="C") * stored.slope + stored.intercept
-    whole = np.rint(values)
-    # NaN fails the comparison too.
-    if not (np.abs(values - whole).max() < 1e-4 and np.abs(whole).max() < 2**31):
+    # In this order NaN fails the first test, infinity the second, and neither is subtracted from itself.
+    if not (values.min() >= -(2**31) and values.max() < 2**31 and np.abs(values - np.rint(values)).max() < 1e-4):
         raise InvalidImage("a segmentation holds whole numbers, and this is not one (a scan or a probability map?).")
-    return whole.astype(np.int32)
+    return np.rint(values).astype(np.int32)
 
 
 @contextlib.contextmanager

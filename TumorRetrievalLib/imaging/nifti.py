@@ -81,7 +81,7 @@ def _real_type(path: Path, header) -> np.dtype:
 
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise UnreadableFile(f"{path} holds voxels of the unknown type {header['datatype']}.") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise InvalidImage(f"{path} holds {dtype} voxels (colours or complex numbers); export its intensities.")

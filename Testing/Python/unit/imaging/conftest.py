@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from TumorRetrievalLib.imaging.box import Box
+from TumorRetrievalLib.imaging.files import write_volume
 from TumorRetrievalLib.imaging.volume import Grid, Volume
 
 
@@ -63,9 +64,27 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-@pytest.fixture
-def scan(rng) -> Volume:
-    """Noise on an oblique, left-handed grid of thick slices; whole numbers, so that any integer type can hold it."""
+def _noise() -> Volume:
     shape = (9, 8, 7)
     affine = _affine((0.1, -0.2, 0.3), (0.8, 0.9, 3.0), flips=(-1, 1, 1), centre=(12, -20, 30), shape=shape)
-    return Volume(rng.integers(0, 100, shape).astype(np.float32), affine)
+    return Volume(np.random.default_rng(7).integers(0, 100, shape).astype(np.float32), affine)
+
+
+@pytest.fixture
+def scan() -> Volume:
+    """Noise on an oblique, left-handed grid of thick slices; whole numbers, so that any integer type can hold it."""
+    return _noise()
+
+
+@pytest.fixture(scope="session")
+def scan_bytes(tmp_path_factory):
+    """The content of that scan as a file: `scan_bytes(".nrrd")`."""
+    folder = tmp_path_factory.mktemp("good")
+
+    def content(suffix: str) -> bytes:
+        path = folder / f"scan{suffix}"
+        if not path.exists():
+            write_volume(path, _noise())
+        return path.read_bytes()
+
+    return content
