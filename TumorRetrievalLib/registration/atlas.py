@@ -37,6 +37,11 @@ class Atlas:
         rest = np.clip(1.0 - self.gray.data - self.white.data, 0.0, 1.0) * (self.brain.data > 0)
         return Volume(_fixed(rest.astype(np.float32)), self.t1.affine)
 
+    @property
+    def brain_volume(self) -> Volume:
+        """The brain mask as a scan of 0 and 1, for what interpolates."""
+        return Volume(self.brain.data, self.brain.affine)
+
     @cached_property
     def tissue(self) -> LabelMap:
         """The largest of the three fractions inside the brain mask: 1 CSF, 2 gray matter, 3 white matter, 0 outside."""
