@@ -91,3 +91,15 @@ class SimulationsDamaged(TumorRetrievalError):
 
 class SimulationsOfAnotherAtlas(TumorRetrievalError):
     """A database of simulated tumors was made with another atlas or another solver than the ones in use."""
+
+
+class NothingToCompare(TumorRetrievalError):
+    """No block of the embedding is both known for the tumor and given a weight."""
+
+
+class UnknownCase(TumorRetrievalError):
+    """A case that is not in the index."""
+
+
+class CaseAlreadyIndexed(TumorRetrievalError):
+    """A case that is in the index already."""
