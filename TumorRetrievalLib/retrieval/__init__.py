@@ -1,0 +1,1 @@
+"""Embedding a tumor, the index of known cases, and ranking them by similarity."""
