@@ -1,7 +1,7 @@
 """The piece of a scan that the network looks at: a cube around the drawn box, at a resolution that fits the tumor."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class Scan:
         images = (t1c,) if flair is None else (t1c, flair)
         return cls(t1c, flair, brain_on, tuple(Volume(has_signal(image.data), image.affine) for image in images))
 
+    def with_brain(self, brain_on: Callable[[Grid], LabelMap]) -> "Scan":
+        """The same images, with the brain found by a registration."""
+        return replace(self, brain_on=brain_on)
+
     def channels(self) -> list[tuple[Volume, Volume]]:
         """T1c and, if there is one, FLAIR; each with where it has signal (1 or 0)."""
         images = [self.t1c] if self.flair is None else [self.t1c, self.flair]
@@ -79,7 +83,7 @@ def cut_crop(scan: Scan, box: Box, around: str, spacing: float) -> Crop:
         raise InvalidBox(f"A box is drawn around one of {', '.join(AROUND)}, not {around!r}.")
     box.voxel_hull(scan.t1c.grid)
     grid = Grid.around(box.center, spacing, (CROP,) * 3)
-    inside = _fill(box, grid)
+    inside = voxels_inside(box, grid)
     brain = None if scan.brain_on is None else scan.brain_on(grid).data > 0
     image = np.zeros((4, *grid.shape), np.float32)
     for channel, (volume, signal) in enumerate(scan.channels()):
@@ -90,12 +94,14 @@ def cut_crop(scan: Scan, box: Box, around: str, spacing: float) -> Crop:
     return Crop(grid, image, [bound for part in box.voxel_hull(grid) for bound in (part.start, part.stop)])
 
 
-def _fill(box: Box, grid: Grid) -> np.ndarray:
-    """Which voxels of an upright grid a (rotated) box holds, bool; never none."""
+def voxels_inside(box: Box, grid: Grid) -> np.ndarray:
+    """Which voxels of a grid have their centre in a (rotated) box, bool; for a box too thin for that, its hull.
+
+    :raises BoxOutsideVolume: if the box does not touch the grid.
+    """
     hull = box.voxel_hull(grid)
     filled = np.zeros(grid.shape, bool)
-    shape = [part.stop - part.start for part in hull]
-    filled[hull] = box.contains(grid.voxel_centres(hull)).reshape(shape)
+    filled[hull] = box.contains(grid.voxel_centres(hull)).reshape(filled[hull].shape)
     if not filled.any():
         filled[hull] = True
     return filled

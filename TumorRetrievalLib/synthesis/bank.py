@@ -1,6 +1,7 @@
 """A bank of drawn patients on disk: drawing takes ten times as long as painting, so each drawing is painted often."""
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,7 +80,8 @@ class GeometryBank:
 
     def seeds(self) -> list[int]:
         """Which patients are there, in order."""
-        return sorted(int(path.stem) for path in self.folder.glob("*.npz"))
+        # Not "*.npz": that would also match the files that are just being written.
+        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.npz"))
 
     def add(self, seed: int) -> None:
         """Draw one patient and keep it; one that is there already is left alone."""
@@ -101,7 +103,7 @@ class GeometryBank:
                 facts = json.loads(str(stored["drawing"]))
                 facts["center_ras"] = tuple(facts["center_ras"])
                 return Drawing(**facts), _unpack(stored["voxels"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             message = f"{path} is not a drawn patient ({error}). Delete it; it will be drawn again."
             raise UnreadableFile(message) from None
 
@@ -120,6 +122,8 @@ def _pack(geometry: Geometry) -> np.ndarray:
 
 
 def _unpack(voxels: np.ndarray) -> Geometry:
+    if voxels.shape != (len(_CHANNELS), CROP, CROP, CROP) or voxels.dtype != np.uint8:
+        raise ValueError(f"voxels of shape {voxels.shape} and type {voxels.dtype}")
     stored = dict(zip(_CHANNELS, torch.from_numpy(voxels), strict=True))
     fraction = {name: stored[name].float() / 255 for name in ("gray", "white", "csf", "oedema", "vessels", "spots")}
     around = Surroundings(fraction["vessels"], fraction["spots"], stored["head"])
@@ -135,10 +139,10 @@ def _unpack(voxels: np.ndarray) -> Geometry:
     )
 
 
-def fill_bank(folder: str, first_seed: int, step: int, count: int) -> None:
-    """Draw `count` patients with the seeds first, first + step...; for a process of its own."""
+def fill_bank(folder: str, seeds: list[int]) -> None:
+    """Draw the patients with these seeds; the work of a process of its own."""
     torch.set_num_threads(1)
     bank = GeometryBank(folder)
     with torch.no_grad():
-        for index in range(count):
-            bank.add(first_seed + index * step)
+        for seed in seeds:
+            bank.add(seed)

@@ -35,10 +35,10 @@ def streams(seed: int, name: str) -> tuple[np.random.Generator, torch.Generator]
 def axes_of(grid) -> Axes:
     """The three coordinate axes of an axis-aligned RAS grid.
 
-    :raises ValueError: if the grid is rotated; scans are made upright and turned by resampling.
+    :raises ValueError: if the grid is rotated or mirrored; scans are made upright and turned by resampling.
     """
     matrix = grid.affine[:3, :3]
-    if not np.allclose(matrix, np.diag(np.diag(matrix))):
+    if not np.allclose(matrix, np.diag(np.diag(matrix))) or np.any(np.diag(matrix) < 0):
         raise ValueError("Synthetic anatomy is drawn on grids whose axes run along R, A and S.")
     return tuple(
         torch.as_tensor(grid.affine[k, 3] + matrix[k, k] * np.arange(n), dtype=torch.float32)

@@ -177,7 +177,7 @@ _MAKERS = {
 }
 
 
-def _lesion_count(tumor_type: str, rng: np.random.Generator) -> int:
+def draw_lesion_count(tumor_type: str, rng: np.random.Generator) -> int:
     """How many tumors a patient of this type has; means as in Pisov et al. 2018, Table 1 (4.1, 1.2 and 1.03)."""
     if tumor_type == "metastasis":
         return min(1 + int(rng.geometric(0.244) - 1), 20)
@@ -197,7 +197,7 @@ def plan_case(seed: int, tumor_type: str, lesion_count: int | None = None) -> Ca
     anatomy = Anatomy(rng, generator)
     head = head_maps(anatomy)
     rng, _ = streams(seed, "lesions")
-    wanted = _lesion_count(tumor_type, rng) if lesion_count is None else lesion_count
+    wanted = draw_lesion_count(tumor_type, rng) if lesion_count is None else lesion_count
     places = _Places(head, rng)
     lesions: list[Lesion] = []
     for _ in range(40 * wanted):

@@ -64,7 +64,7 @@ def rasterise(plan: CasePlan, grid: Grid) -> Geometry:
             continue
         near = (slice(None), *part)
         spot = _LesionRaster(plan, number, lesion, tuple(a[p] for a, p in zip(axes, part, strict=True)), world[near])
-        spot.draw_core(inside[part], tissue[near], depth[part])
+        spot.draw_core(inside[part], tissue[near], depth[part], _holds(grid, lesion.center))
         spot.spread_oedema(tissue[near], inside[part])
         spot.paste(label[part], lesion_of[part], strength[part])
     brain = inside | (label > 0)
@@ -98,6 +98,12 @@ def _region(axes: Axes, center: np.ndarray, reach: float) -> tuple[slice, slice,
     return tuple(parts)
 
 
+def _holds(grid: Grid, point: np.ndarray) -> bool:
+    """Whether a point (RAS mm) lies in one of a grid's voxels."""
+    half = np.asarray(grid.shape) / 2
+    return bool(np.all(np.abs(grid.to_voxel(point) + 0.5 - half) <= half))
+
+
 class _LesionRaster:
     """One tumor on the part of the raster that it can reach."""
 
@@ -123,8 +129,11 @@ class _LesionRaster:
             depth = lobe if depth is None else torch.maximum(depth, lobe)
         return depth
 
-    def draw_core(self, inside: torch.Tensor, tissue: torch.Tensor, brain_depth: torch.Tensor) -> None:
-        """Label the core: which part enhances, which is necrotic, which does neither."""
+    def draw_core(self, inside: torch.Tensor, tissue: torch.Tensor, brain_depth: torch.Tensor, in_sight: bool) -> None:
+        """Label the core: which part enhances, which is necrotic, which does neither.
+
+        :param in_sight: whether the raster holds the tumor's centre; else it may show a part of it, or nothing.
+        """
         depth = self._depth_below_surface()
         if self.lesion.extra_axial:
             # Meninges, nerve and gland lie just outside the brain that the atlas shows.
@@ -133,8 +142,8 @@ class _LesionRaster:
             keeps_to_tissue = self.rng.random() < 0.6
             allowed = inside & ((tissue[0] + tissue[1] > 0.3) | (not keeps_to_tissue))
         core = (depth > 0) & allowed
-        if not core.any():
-            # A tumor smaller than the raster still marks the voxel that holds its centre.
+        if in_sight and not core.any():
+            # A tumor smaller than the raster's voxels still marks the one that holds its centre.
             middle = length(self.world - torch.tensor(self.lesion.center, dtype=torch.float32)[:, None, None, None])
             core = middle == middle.min()
         getattr(self, f"_draw_{self.lesion.kind}")(core, depth)

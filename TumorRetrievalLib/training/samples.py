@@ -4,7 +4,7 @@ A sample goes through exactly what a scan goes through when the tool is used: a 
 around everything, and intensities normalised on the ordinary brain outside that box.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,21 +133,22 @@ def collate(samples: list) -> Batch:
     )
 
 
-def _one_thread(_worker: int) -> None:
+def one_thread(_worker: int) -> None:
+    """Set-up of a loader's process: several of them share the cores with the training."""
     torch.set_num_threads(1)
 
 
-def painted_batches(crops: PaintedCrops, batch_size: int, workers: int = 1) -> Iterator[Batch]:
+def painted_batches(crops: PaintedCrops, batch_size: int, workers: int = 1) -> Callable[[int], Iterator[Batch]]:
     """A function for the trainer: given the steps taken, the batches from there on."""
 
     def from_step(step: int) -> Iterator[Batch]:
-        numbers = (range(n * batch_size, (n + 1) * batch_size) for n in _count_from(step))
+        numbers = (range(n * batch_size, (n + 1) * batch_size) for n in count_from(step))
         loader = DataLoader(
             crops,
             batch_sampler=numbers,
             num_workers=workers,
             collate_fn=collate,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
             prefetch_factor=4 if workers else None,
         )
         yield from loader
@@ -155,7 +156,8 @@ def painted_batches(crops: PaintedCrops, batch_size: int, workers: int = 1) -> I
     return from_step
 
 
-def _count_from(start: int) -> Iterator[int]:
+def count_from(start: int) -> Iterator[int]:
+    """start, start + 1, ... without end."""
     while True:
         yield start
         start += 1

@@ -1,0 +1,234 @@
+"""The main job: from a scan and boxes to the most similar known cases."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from TumorRetrievalLib.cohort.labels import describe_position
+from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_known_case
+from TumorRetrievalLib.engine.outline import Outline, merge, outline_tumor, tumor_box
+from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
+from TumorRetrievalLib.errors import CannotWrite, InvalidBox
+from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.imaging.box import Box, boxes_around_components
+from TumorRetrievalLib.imaging.files import read_labels, write_labels
+from TumorRetrievalLib.report.model import Report, ReportHit, ReportTumor
+from TumorRetrievalLib.report.page import write_report
+from TumorRetrievalLib.resources import resource
+from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
+from TumorRetrievalLib.retrieval.case_index import CaseIndex, Hit
+from TumorRetrievalLib.retrieval.embedder import Reading, TumorReader
+from TumorRetrievalLib.retrieval.embedding import TumorFacts, embed, model_identity
+from TumorRetrievalLib.retrieval.filters import Filters
+from TumorRetrievalLib.retrieval.ranking import nearest_tumors
+
+Progress = Callable[[float, str], None]
+
+RESEARCH_USE = "For research use only: similar cases inform a reader and decide nothing."
+
+
+@dataclass(frozen=True)
+class FindRequest:
+    """What a user asks for.
+
+    :param boxes: drawn boxes, RAS mm; or none, and
+    :param mask: a segmentation on the scan's grid, one box per connected part.
+    :param around: "core" or "whole", what the boxes enclose.
+    :param k: how many similar cases per box.
+    :param out: folder for result.json, masks and report; made if it is not there.
+    :param index: :param model: folders; the bundled ones when None.
+    :param filters: which cases may be found.
+    :param weights: block -> factor on its default weight; 2 makes it count double, 0 leaves it out.
+    :param device: "cpu", "cuda"...; a GPU if there is one when None.
+    """
+
+    t1c: Path
+    out: Path
+    flair: Path | None = None
+    boxes: list[Box] = field(default_factory=list)
+    mask: Path | None = None
+    around: str = "core"
+    k: int = 5
+    index: Path | None = None
+    model: Path | None = None
+    filters: Filters = field(default_factory=Filters)
+    weights: dict[str, float] = field(default_factory=dict)
+    device: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FoundTumor:
+    """One box, read and looked up."""
+
+    box: Box
+    reading: Reading
+    outline: Outline
+    facts: TumorFacts
+    area: str
+    hits: list[Hit]
+
+
+def find_similar(request: FindRequest, progress: Progress | None = None) -> dict:
+    """Find the known cases most similar to the tumor in each box.
+
+    Writes `result.json`, `tumor_core.nii.gz`, `whole_tumor.nii.gz` and `report.html` into `request.out`.
+
+    :param progress: called with a fraction and a message; whatever it raises stops the work.
+    :returns: the content of result.json.
+    :raises TumorRetrievalError: with what was wrong and what to do; nothing is half written then.
+    """
+    report = progress or (lambda fraction, message: None)
+    watch = StopWatch()
+    report(0.0, "Reading the scan")
+    reader = watch.time("model", lambda: tumor_reader(request.model, request.device))
+    patient = watch.time("read", lambda: open_patient(request.t1c, request.flair))
+    boxes = _boxes(request, patient)
+    for box in boxes:
+        box.voxel_hull(patient.t1c.grid)
+    prepare_folder(request.out)
+    index_folder = request.index or resource("Index")
+    index = watch.time("index", lambda: CaseIndex.open(index_folder, model_identity(reader.model.contract)))
+    report(0.1, "Bringing the scan to the atlas")
+    watch.time("registration", lambda: patient.register(lambda f, m: report(0.1 + 0.3 * f, m)))
+    report(0.4, "Reading the tumors")
+    with index:
+        found = watch.time("tumors", lambda: [_find_one(patient, box, reader, index, request) for box in boxes])
+        report(0.6, "Making the similar cases ready to show")
+        cases = watch.time("cases", lambda: _load_hits(index, found))
+        facts = {"cases": index.stats()["cases"], "tumors": index.stats()["tumors"], "folder": str(index_folder)}
+    core, whole = merge([tumor.outline for tumor in found], patient.t1c.grid)
+    report(0.75, "Writing the masks")
+    masks = {"tumor_core": "tumor_core.nii.gz", "whole_tumor": "whole_tumor.nii.gz"}
+    watch.time("masks", lambda: [write_labels(request.out / masks["tumor_core"], core),
+                                 write_labels(request.out / masks["whole_tumor"], whole)])  # fmt: skip
+    report(0.8, "Drawing the report")
+    notes = [*patient.notes, *reader.notes]
+    page = Report(
+        patient.name,
+        patient.t1c,
+        patient.flair,
+        core,
+        whole,
+        [_report_tumor(tumor, cases) for tumor in found],
+        _report_facts(reader, facts, watch),
+        notes,
+    )
+    watch.time("report", lambda: write_report(request.out / "report.html", page, lambda f, m: report(0.8 + 0.2 * f, m)))
+    result = {
+        "tumors": [_result_tumor(tumor) for tumor in found],
+        "masks": masks,
+        "device": str(reader.device),
+        "seconds": watch.seconds(),
+        "model": {key: reader.model.contract.get(key) for key in ("name", "architecture", "weights_sha256")},
+        "index": facts,
+        "notes": notes,
+    }
+    with atomic_file(request.out / "result.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    report(1.0, "Done")
+    return result
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the result's folder, before minutes are spent on what could not be written.
+
+    :raises CannotWrite: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"The folder {folder} cannot be made: {error.strerror or error}. Choose another.") from error
+
+
+def _boxes(request: FindRequest, patient: Patient) -> list[Box]:
+    if request.mask is None:
+        if not request.boxes:
+            raise InvalidBox("Draw at least one box around a tumor, or give a segmentation.")
+        return list(request.boxes)
+    mask = read_labels(request.mask)
+    patient.t1c.require_same_grid(mask, f"The segmentation {request.mask}")
+    return boxes_around_components(mask)
+
+
+def _find_one(patient: Patient, box: Box, reader: TumorReader, index: CaseIndex, request: FindRequest) -> FoundTumor:
+    reading = reader.read(patient.scan, box, request.around)
+    outline = outline_tumor(reading, box, request.around, reader, patient.t1c.grid)
+    measured = box if request.around == "core" else tumor_box(outline.core, outline, patient.t1c.grid) or box
+    atlas_mm = patient.to_atlas(measured.center)
+    facts = TumorFacts(reading.appearance, reading.types, atlas_mm, np.abs(measured.axes) @ measured.size)
+    weights = {name: weight * request.weights.get(name, 1.0) for name, weight in DEFAULT_WEIGHTS.items()}
+    hits = nearest_tumors(index, embed(facts), request.k, filters=request.filters, weights=weights)
+    area = "" if atlas_mm is None else describe_position(atlas_mm).area
+    return FoundTumor(box, reading, outline, facts, area, hits)
+
+
+def _load_hits(index: CaseIndex, found: list[FoundTumor]) -> dict[str, KnownCase]:
+    ids = sorted({hit.case for tumor in found for hit in tumor.hits})
+    records = [index.get(case_id) for case_id in ids]
+    return dict(zip(ids, in_parallel([lambda r=record: load_known_case(r) for record in records]), strict=True))
+
+
+def _report_tumor(tumor: FoundTumor, cases: dict[str, KnownCase]) -> ReportTumor:
+    hits = [
+        ReportHit(
+            case=hit.case,
+            tumor=hit.tumor,
+            score=hit.score,
+            blocks=hit.blocks,
+            type=hit.record.type or "",
+            area=hit.record.area or "",
+            volume_ml=hit.record.core_ml,
+            t1c=cases[hit.case].t1c,
+            flair=cases[hit.case].flair,
+            core=cases[hit.case].core,
+            whole=cases[hit.case].whole,
+            center_ras=np.asarray(hit.record.box.center),
+            provenance=cases[hit.case].provenance,
+        )
+        for hit in tumor.hits
+    ]
+    outline = tumor.outline
+    return ReportTumor(
+        tumor.box, tumor.reading.types, tumor.area, tumor.facts.atlas_mm, outline.core_ml, outline.whole_ml, hits
+    )
+
+
+def _report_facts(reader: TumorReader, index: dict, watch: StopWatch) -> dict[str, str]:
+    return {
+        "Model": f"{reader.model.contract.get('name', 'unnamed')} ({reader.model.sha256[:12]})",
+        "Trained on": str(reader.model.contract.get("trained_on", "not stated")),
+        "Index": f"{index['cases']} cases with {index['tumors']} tumors",
+        "Device": str(reader.device),
+        "Time": f"{watch.total():.1f} s before this page was drawn",
+    }
+
+
+def _result_tumor(tumor: FoundTumor) -> dict:
+    return {
+        "box": {"center_ras": _rounded(tumor.box.center), "size_mm": _rounded(tumor.box.size),
+                "axes": np.round(tumor.box.axes, 6).tolist()},
+        "types": {name: round(p, 4) for name, p in tumor.reading.types.items()},
+        "area": tumor.area,
+        "atlas_mm": None if tumor.facts.atlas_mm is None else _rounded(tumor.facts.atlas_mm),
+        "core_ml": round(tumor.outline.core_ml, 3),
+        "whole_ml": round(tumor.outline.whole_ml, 3),
+        "hits": [
+            {
+                "case": hit.case,
+                "tumor": hit.tumor,
+                "score": hit.score,
+                "blocks": hit.blocks,
+                "type": hit.record.type,
+                "area": hit.record.area,
+                "volume_ml": hit.record.core_ml,
+            }
+            for hit in tumor.hits
+        ],
+    }  # fmt: skip
+
+
+def _rounded(point) -> list[float]:
+    return [round(float(c), 2) for c in point]

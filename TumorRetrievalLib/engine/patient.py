@@ -1,0 +1,121 @@
+"""A patient's scan, opened, and brought to the atlas where that is possible."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from TumorRetrievalLib.errors import GeometryMismatch, RegistrationFailed
+from TumorRetrievalLib.imaging.files import read_volume
+from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
+from TumorRetrievalLib.registration.affine import register_to_atlas
+from TumorRetrievalLib.registration.alignment import AtlasAlignment
+from TumorRetrievalLib.resources import resource
+from TumorRetrievalLib.retrieval.crop import Scan
+from TumorRetrievalLib.retrieval.embedder import TumorReader
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Patient:
+    """One patient's images in one world space.
+
+    :param notes: sentences that a reader must see.
+    :param alignment: None until `register`, and where that failed.
+    """
+
+    name: str
+    t1c: Volume
+    flair: Volume | None
+    scan: Scan
+    notes: list[str] = field(default_factory=list)
+    alignment: AtlasAlignment | None = None
+
+    def register(self, progress: Callable[[float, str], None] | None = None) -> None:
+        """Bring the scan to the atlas; a failure becomes a note, and positions stay unknown."""
+        try:
+            self.alignment = register_to_atlas(self.t1c, progress=progress)
+        except RegistrationFailed as failure:
+            self.notes.append(f"The place in the brain is unknown and was not compared. {failure}")
+            return
+        self.scan = self.scan.with_brain(self._brain_on)
+
+    def _brain_on(self, grid: Grid) -> LabelMap:
+        return self.alignment.brain_on(grid)
+
+    def to_atlas(self, point) -> np.ndarray | None:
+        """A point (RAS mm) in MNI152 mm, or None if the scan could not be brought to the atlas."""
+        return None if self.alignment is None else self.alignment.to_atlas(point)
+
+
+def open_patient(t1c: Path | str, flair: Path | str | None = None) -> Patient:
+    """Read a patient's images.
+
+    :raises UnreadableFile: :raises InvalidImage: if a file cannot be used.
+    :raises GeometryMismatch: if the FLAIR shows another part of the world than the T1c.
+    """
+    volume = read_volume(t1c)
+    second = None if flair is None else read_volume(flair)
+    if second is not None and _overlap(volume.grid, second.grid) < 0.3:
+        raise GeometryMismatch(
+            f"{flair} lies elsewhere in the world than {t1c}: they are not of one examination, or one was moved. "
+            f"Register the FLAIR to the T1c first, or leave it out."
+        )
+    return Patient(Path(t1c).name, volume, second, Scan.of(volume, second))
+
+
+@lru_cache(maxsize=2)
+def _loaded_reader(folder: Path, _changed: float, device: str | None) -> TumorReader:
+    return TumorReader.load(folder, device)
+
+
+def tumor_reader(folder: Path | None = None, device: str | None = None) -> TumorReader:
+    """The reader of a model folder (the bundled one when None), loaded once and kept.
+
+    :raises WeightsError: if there is no usable model.
+    """
+    folder = Path(folder) if folder is not None else resource("Models", "default")
+    contract = folder / "model.json"
+    reader = _loaded_reader(folder, contract.stat().st_mtime if contract.exists() else 0.0, device)
+    reader.notes.clear()
+    return reader
+
+
+class StopWatch:
+    """How long each step took."""
+
+    def __init__(self):
+        self._steps: dict[str, float] = {}
+
+    def time(self, step: str, work: Callable[[], T]) -> T:
+        """Do `work` and remember how long it took under the name `step`."""
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self._steps[step] = self._steps.get(step, 0.0) + time.perf_counter() - began
+
+    def total(self) -> float:
+        """Seconds of all steps."""
+        return sum(self._steps.values())
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each step and, as "total", of all, rounded to milliseconds."""
+        return {name: round(value, 3) for name, value in {**self._steps, "total": self.total()}.items()}
+
+
+def _overlap(first: Grid, second: Grid) -> float:
+    """Shared part of two images' world-aligned bounding boxes, as a share of the smaller one."""
+    bounds = []
+    for grid in (first, second):
+        corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape])).reshape(3, 8).T
+        world = grid.to_world(corners)
+        bounds.append((world.min(axis=0), world.max(axis=0)))
+    (low_a, high_a), (low_b, high_b) = bounds
+    shared = np.prod(np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None))
+    return float(shared / min(np.prod(high_a - low_a), np.prod(high_b - low_b)))

@@ -1,0 +1,1 @@
+"""The papers' tables and ours, each made again by one command."""

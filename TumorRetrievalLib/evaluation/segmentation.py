@@ -1,0 +1,149 @@
+"""How well a tumor is outlined in a drawn box, on real scans, beside what needs no network."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from TumorRetrievalLib.engine.outline import outline_tumor
+from TumorRetrievalLib.engine.patient import Patient, open_patient, tumor_reader
+from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.imaging.box import Box, box_of_region
+from TumorRetrievalLib.imaging.files import read_labels
+from TumorRetrievalLib.imaging.volume import Grid
+from TumorRetrievalLib.retrieval.embedder import TumorReader
+
+OEDEMA = 2
+"""The label of oedema in every BraTS label scheme; all other labels belong to the tumor core."""
+
+SCORES = (
+    "core_in_box",
+    "core_in_box_t1c_only",
+    "whole_in_box",
+    "otsu_core_in_box",
+    "otsu_whole_in_box",
+    "ellipsoid_core_in_box",
+    "ellipsoid_whole_in_box",
+)
+
+
+def evaluate_segmentation(
+    cases: Path,
+    json_path: Path | None = None,
+    model: Path | None = None,
+    device: str | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> dict:
+    """Dice of the outlined masks inside boxes drawn exactly around the true ones.
+
+    :param cases: a folder with one folder per case: `t1c.nii.gz`, `flair.nii.gz` and `seg.nii.gz` (BraTS labels). Cases
+        without a segmentation are left out.
+    :param json_path: also write the result there.
+    :returns: `mean` (score -> mean Dice over the cases), `cases` (case -> score -> Dice, None where a mask is empty),
+        `model`.
+    :raises UnreadableFile: if no case has a segmentation.
+    """
+    folders = sorted(path.parent for path in Path(cases).glob("*/seg.nii.gz"))
+    if not folders:
+        raise UnreadableFile(f"There is no case with a seg.nii.gz in {cases}. Name the folder that holds the cases.")
+    reader = tumor_reader(model, device)
+    rows = {}
+    for number, folder in enumerate(folders):
+        if progress is not None:
+            progress(number / len(folders), folder.name)
+        rows[folder.name] = evaluate_case(folder, reader)
+    means = {score: _mean([row[score] for row in rows.values()]) for score in SCORES}
+    result = {"mean": means, "cases": rows, "model": reader.model.sha256}
+    if json_path is not None:
+        with atomic_file(json_path) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def evaluate_case(folder: Path, reader: TumorReader) -> dict[str, float | None]:
+    """The scores of one case."""
+    flair = folder / "flair.nii.gz"
+    both = open_patient(folder / "t1c.nii.gz", flair if flair.exists() else None)
+    both.register()
+    truth = read_labels(folder / "seg.nii.gz")
+    both.t1c.require_same_grid(truth, f"The segmentation of {folder.name}")
+    core, whole = (truth.data > 0) & (truth.data != OEDEMA), truth.data > 0
+    alone = open_patient(folder / "t1c.nii.gz")
+    if both.scan.brain_on is not None:
+        alone.scan = alone.scan.with_brain(both.scan.brain_on)
+    bright = both.flair or both.t1c
+    return {
+        "core_in_box": _outlined(both, core, "core", reader),
+        "core_in_box_t1c_only": _outlined(alone, core, "core", reader),
+        "whole_in_box": _outlined(both, whole, "whole", reader),
+        "otsu_core_in_box": _otsu(both.t1c.data, core, both.t1c.grid),
+        "otsu_whole_in_box": _otsu(bright.data, whole, both.t1c.grid) if bright.shape == whole.shape else None,
+        "ellipsoid_core_in_box": _ellipsoid(core, both.t1c.grid),
+        "ellipsoid_whole_in_box": _ellipsoid(whole, both.t1c.grid),
+    }
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """2 |A and B| / (|A| + |B|) of two bool arrays; 1 if both are empty."""
+    total = np.count_nonzero(first) + np.count_nonzero(second)
+    return 1.0 if total == 0 else 2.0 * np.count_nonzero(first & second) / total
+
+
+def exact_box(mask: np.ndarray, grid: Grid) -> Box | None:
+    """The box that just holds a mask, along the axes of its grid; None if the mask is empty."""
+    taken = [np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis))) for axis in range(3)]
+    if len(taken[0]) == 0:
+        return None
+    return box_of_region(grid, tuple(slice(int(t[0]), int(t[-1]) + 1) for t in taken))
+
+
+def _outlined(patient: Patient, truth: np.ndarray, around: str, reader: TumorReader) -> float | None:
+    grid = patient.t1c.grid
+    box = exact_box(truth, grid)
+    if box is None:
+        return None
+    outline = outline_tumor(reader.read(patient.scan, box, around), box, around, reader, grid)
+    answer = np.zeros(truth.shape, bool)
+    answer[outline.region] = outline.core if around == "core" else outline.whole
+    hull = box.voxel_hull(grid)
+    return dice(answer[hull], truth[hull])
+
+
+def _otsu(image: np.ndarray, truth: np.ndarray, grid: Grid) -> float | None:
+    """The brighter class of Otsu's threshold inside the box."""
+    box = exact_box(truth, grid)
+    if box is None:
+        return None
+    hull = box.voxel_hull(grid)
+    return dice(image[hull] > otsu_threshold(image[hull]), truth[hull])
+
+
+def otsu_threshold(values: np.ndarray) -> float:
+    """The threshold that separates two classes with the largest variance between them (Otsu 1979); 256 bins."""
+    counts, edges = np.histogram(values, bins=256)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts).astype(float)
+    above = below[-1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_below = np.cumsum(counts * middles) / below
+        mean_above = (np.sum(counts * middles) - np.cumsum(counts * middles)) / above
+        between = below * above * (mean_below - mean_above) ** 2
+    return float(middles[int(np.nanargmax(between))])
+
+
+def _ellipsoid(truth: np.ndarray, grid: Grid) -> float | None:
+    """The ellipsoid inscribed in the box: what the box alone says about a tumor."""
+    box = exact_box(truth, grid)
+    if box is None:
+        return None
+    hull = box.voxel_hull(grid)
+    radius = (((grid.voxel_centres(hull) - box.center) @ box.axes / (box.size / 2)) ** 2).sum(axis=1)
+    return dice((radius <= 1).reshape([part.stop - part.start for part in hull]), truth[hull])
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None
+
