@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from TumorRetrievalLib import __version__
-from TumorRetrievalLib.cli_output import show_error, show_examination, show_hits, shown_progress
+from TumorRetrievalLib.cli_output import show_error, show_examination, show_hits, show_scores, shown_progress
 from TumorRetrievalLib.errors import InvalidBox, TumorRetrievalError
 
 app = typer.Typer(
@@ -22,6 +22,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+index_app = typer.Typer(help="Build and check case indexes.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
+evaluate_app = typer.Typer(help="Measure how good the results are.", no_args_is_help=True)
+app.add_typer(evaluate_app, name="evaluate")
 
 INTERRUPTED = 130
 
@@ -115,9 +120,9 @@ def find(
     if bool(box) == bool(mask):
         raise typer.BadParameter("say where the tumor is: either --box=R,A,S,dR,dA,dS (repeatable) or --mask FILE")
     boxes = [_box(text) for text in box or []]
-    filters = {name: values for name, values in (("type", type_), ("area", area), ("side", side)) if values}
     block_weights = dict(_weight(part) for text in weights or [] for part in text.split(","))
     from TumorRetrievalLib.engine.find import FindRequest, find_similar
+    from TumorRetrievalLib.retrieval.filters import Filters
 
     request = FindRequest(
         t1c=scan,
@@ -129,7 +134,7 @@ def find(
         out=out,
         index=index,
         model=model,
-        filters=filters,
+        filters=Filters(types=tuple(type_ or ()), areas=tuple(area or ()), left_right=tuple(side or ())),
         weights=block_weights,
         device=device,
     )
@@ -155,6 +160,54 @@ def doctor(
             print(problem, file=sys.stderr)
     if not examination["ok"]:
         raise typer.Exit(1)
+
+
+@index_app.command("build")
+def index_build(
+    out: Annotated[Path, typer.Option(help="Folder of the new index; an index in it is replaced when all is done.")],
+    model: Model = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; without it one per core.")] = None,
+) -> None:
+    """Build the index of synthetic cases for a model. A build that was stopped goes on where it was."""
+    from TumorRetrievalLib.engine.build_index import build_bundled_index
+
+    with shown_progress() as progress:
+        stats = build_bundled_index(out, model=model, workers=workers, progress=progress)
+    print(json.dumps(stats, indent=2))
+
+
+@index_app.command("stats")
+def index_stats(folder: Annotated[Path, typer.Argument(help="Folder of the index.")]) -> None:
+    """Print how many cases and tumors an index holds, of which types, and which model made it."""
+    from TumorRetrievalLib.retrieval.case_index import CaseIndex
+
+    with CaseIndex.open(folder) as index:
+        print(json.dumps(index.stats(), indent=2))
+
+
+@index_app.command("verify")
+def index_verify(folder: Annotated[Path, typer.Argument(help="Folder of the index.")]) -> None:
+    """Compare every byte of an index with its checksums, and its cases with its vectors."""
+    from TumorRetrievalLib.retrieval.case_index import CaseIndex
+
+    with CaseIndex.open(folder) as index:
+        index.verify()
+        print(f"{folder} is whole: {len(index)} tumors.")
+
+
+@evaluate_app.command("segmentation")
+def evaluate_segmentation_command(
+    cases: Annotated[Path, typer.Option(help="Folder with one folder per case: t1c, flair and seg .nii.gz.")],
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    model: Model = None,
+    device: Device = None,
+) -> None:
+    """Dice of the outlined masks in boxes drawn around the true ones, beside what needs no network."""
+    from TumorRetrievalLib.evaluation.segmentation import evaluate_segmentation
+
+    with shown_progress() as progress:
+        result = evaluate_segmentation(cases, json_path=json_path, model=model, device=device, progress=progress)
+    show_scores(result["mean"], result["cases"])
 
 
 if __name__ == "__main__":

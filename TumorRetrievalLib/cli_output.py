@@ -76,3 +76,15 @@ def show_examination(rows: list[tuple[str, str, str, bool]]) -> None:
     for section, item, text, well in rows:
         table.add_row("[green]ok[/]" if well else "[bold red]BAD[/]", section, escape(item), escape(text))
     Console().print(table)
+
+
+def show_scores(mean: dict[str, float | None], cases: dict[str, dict[str, float | None]]) -> None:
+    """A table of scores: one row per case, and their means."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("case")
+    for name in mean:
+        table.add_column(name.replace("_", " "), justify="right")
+    for case, scores in [*cases.items(), ("mean", mean)]:
+        known = ("" if scores[name] is None else f"{scores[name]:.3f}" for name in mean)
+        table.add_row(escape(case), *known, style="bold" if scores is mean else None)
+    Console().print(table)

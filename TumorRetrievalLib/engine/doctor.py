@@ -171,4 +171,30 @@ def _model_facts(contract_path: Path) -> dict:
 
 
 def _indexes() -> dict[str, dict]:
-    return {}
+    """The bundled case index, if there is one."""
+    root = _resources()
+    if root is None or not (root / "Index").is_dir():
+        return {}
+    return {"bundled": _index_facts(root / "Index", root / "Models" / "default" / "model.json")}
+
+
+def _index_facts(folder: Path, contract_path: Path) -> dict:
+    """Facts from the index, every byte of which is compared with its checksums."""
+    from TumorRetrievalLib.retrieval.case_index import CaseIndex
+    from TumorRetrievalLib.retrieval.embedding import model_identity
+    from TumorRetrievalLib.retrieval.numpy_search import NumpySearch
+
+    facts: dict = {}
+    try:
+        # NumPy's search, because that of FAISS must not be loaded into 3D Slicer's own process.
+        with CaseIndex.open(folder, search=NumpySearch) as index:
+            index.verify()
+            stats = index.stats()
+            facts = {"cases": stats["cases"], "tumors": stats["tumors"], "model": stats["model"][:12]}
+            contract = json.loads(contract_path.read_text(encoding="utf-8"))
+            fits = stats["model"] == model_identity(contract)
+    except TumorRetrievalError as error:
+        return {"state": str(error)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return facts | {"state": f"the model that made it cannot be read ({error})"}
+    return facts | {"state": "ok" if fits else "made by another model than the bundled one; build it again"}

@@ -61,7 +61,7 @@ class Bar:
     width: float
 
 
-def write_report(path: str | Path, report: Report, *, progress: Callable[[float, str], None] | None = None) -> None:
+def write_report(path: str | Path, report: Report, progress: Callable[[float, str], None] | None = None) -> None:
     """Write the report as one HTML file, whole or not at all.
 
     :param path: the file to write, usually `report.html`.
@@ -73,7 +73,7 @@ def write_report(path: str | Path, report: Report, *, progress: Callable[[float,
         temporary.write_text(html, encoding="utf-8")
 
 
-def render_report(report: Report, *, progress: Callable[[float, str], None] | None = None) -> str:
+def render_report(report: Report, progress: Callable[[float, str], None] | None = None) -> str:
     """The report as HTML text, every picture inside."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

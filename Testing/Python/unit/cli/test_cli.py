@@ -12,6 +12,8 @@ import pytest
 from TumorRetrievalLib import __version__, cli
 from TumorRetrievalLib.engine import doctor
 from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.retrieval.case_index import CaseIndex
+from TumorRetrievalLib.retrieval.filters import Filters
 
 HIT = {
     "case": "case-7",
@@ -53,7 +55,7 @@ def engine(monkeypatch):
         out: Path
         index: Path | None
         model: Path | None
-        filters: dict
+        filters: Filters
         weights: dict
         device: str | None
 
@@ -93,7 +95,7 @@ def test_find_passes_on_everything_it_was_told(call, engine):
     assert np.array_equal(asked.boxes[0].center, (-30, 20, 25))
     assert (asked.k, asked.around, asked.device, asked.mask) == (3, "whole", "cpu", None)
     assert (asked.index, asked.model) == (Path("idx"), Path("net"))
-    assert asked.filters == {"type": ["glioma", "metastasis"], "area": ["frontal lobe"], "side": ["left"]}
+    assert asked.filters == Filters(types=("glioma", "metastasis"), areas=("frontal lobe",), left_right=("left",))
     assert asked.weights == {"position": 2.0, "type": 0.0, "extent": 0.5}
 
 
@@ -102,7 +104,7 @@ def test_find_takes_its_boxes_from_a_mask(call, engine):
 
     assert code == 0
     assert engine.request.mask == Path("m.nii.gz") and engine.request.boxes == []
-    assert (engine.request.k, engine.request.around, engine.request.filters) == (5, "core", {})
+    assert (engine.request.k, engine.request.around, engine.request.filters) == (5, "core", Filters())
 
 
 def test_find_shows_the_hits_and_where_the_report_is(call, engine):
@@ -162,6 +164,62 @@ def test_ctrl_c_ends_with_130_and_one_word(call, engine):
 
     assert code == 130
     assert error.endswith("Stopped.\n") and "Traceback" not in error
+
+
+def test_an_unknown_label_is_refused_with_the_allowed_ones(call, engine):
+    code, _, error = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result", "--type", "gliom")
+
+    assert code == 1 and engine.request is None
+    assert "gliom" in error and "glioma" in error
+
+
+@pytest.fixture
+def index_folder(tmp_path):
+    CaseIndex.create(tmp_path / "index", "model-a").close()
+    return tmp_path / "index"
+
+
+def test_index_stats_are_json(call, index_folder):
+    code, said, _ = call("index", "stats", str(index_folder))
+
+    assert code == 0
+    assert json.loads(said)["model"] == "model-a"
+
+
+def test_a_whole_index_is_said_to_be_whole_and_a_damaged_one_is_not(call, index_folder):
+    assert call("index", "verify", str(index_folder))[0] == 0
+    vectors = next(index_folder.glob("vectors-*.npy"))
+    vectors.write_bytes(vectors.read_bytes()[:-1] + b"?")
+
+    code, said, error = call("index", "verify", str(index_folder))
+
+    assert (code, said) == (1, "") and "Error:" in error and "Traceback" not in error
+
+
+def test_building_an_index_passes_on_its_options(call, monkeypatch):
+    asked = {}
+    module = ModuleType("TumorRetrievalLib.engine.build_index")
+    module.build_bundled_index = lambda out, **options: asked.update(options, out=out) or {"cases": 3}
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    code, said, _ = call("index", "build", "--out", "idx", "--model", "net", "--workers", "2")
+
+    assert (code, json.loads(said)) == (0, {"cases": 3})
+    assert (asked["out"], asked["model"], asked["workers"]) == (Path("idx"), Path("net"), 2)
+
+
+def test_segmentation_scores_are_a_table_with_their_means(call, monkeypatch):
+    scores = {"mean": {"core_in_box": 0.8}, "cases": {"a": {"core_in_box": 0.8}, "b": {"core_in_box": None}}}
+    asked = {}
+    module = ModuleType("TumorRetrievalLib.evaluation.segmentation")
+    module.evaluate_segmentation = lambda cases, **options: asked.update(options, cases=cases) or scores
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    code, said, _ = call("evaluate", "segmentation", "--cases", "data", "--json", "s.json")
+
+    assert code == 0
+    assert (asked["cases"], asked["json_path"]) == (Path("data"), Path("s.json"))
+    assert [line.split() for line in said.splitlines()][1:] == [["a", "0.800"], ["b"], ["mean", "0.800"]]
 
 
 def test_the_version_is_the_librarys(call):

@@ -9,6 +9,8 @@ import pytest
 from TumorRetrievalLib import resources
 from TumorRetrievalLib.engine import doctor
 from TumorRetrievalLib.engine.doctor import as_rows, as_text, examine
+from TumorRetrievalLib.retrieval.case_index import CaseIndex
+from TumorRetrievalLib.retrieval.embedding import model_identity
 
 
 @pytest.fixture
@@ -69,6 +71,38 @@ def test_a_model_without_weights_is_a_finding(installation):
     (installation / "Models" / "default" / "weights.safetensors").unlink()
 
     assert examine(probe_devices=False)["models"]["default"]["state"] != "ok"
+
+
+@pytest.fixture
+def index_of_the_model(installation):
+    """An index, empty but whole, that the bundled model made."""
+    contract = json.loads((installation / "Models" / "default" / "model.json").read_text())
+    CaseIndex.create(installation / "Index", model_identity(contract)).close()
+    return installation / "Index"
+
+
+def test_everything_in_good_order_leaves_no_problem(index_of_the_model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+
+    found = examine(probe_devices=False)
+
+    assert found["indexes"]["bundled"]["state"] == "ok"
+    assert found["ok"] and found["problems"] == []
+
+
+def test_a_damaged_index_is_found(index_of_the_model):
+    database = next(index_of_the_model.glob("cases-*.sqlite"))
+    database.write_bytes(database.read_bytes()[:-1] + b"?")
+
+    found = examine(probe_devices=False)
+
+    assert found["indexes"]["bundled"]["state"] != "ok" and not found["ok"]
+
+
+def test_an_index_of_another_model_is_found(installation):
+    CaseIndex.create(installation / "Index", "another model").close()
+
+    assert "another model" in examine(probe_devices=False)["indexes"]["bundled"]["state"]
 
 
 def test_an_empty_installation_says_what_is_missing(tmp_path, monkeypatch):
