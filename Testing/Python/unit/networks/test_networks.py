@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -65,7 +67,7 @@ def test_bfloat16_says_the_same_as_float32_within_its_precision(small, batch):
 
 
 def test_further_tasks_can_be_read_from_the_same_vector(batch):
-    network = DefaultNetwork(widths=(8, 8, 8), tasks={"type": 3, "enhancement": 4})
+    network = DefaultNetwork(widths=(8, 8, 8), tasks={"type": 3, "enhancement": 4}).eval()
 
     labels = network(batch.image, batch.boxes).labels
 
@@ -105,3 +107,27 @@ def test_the_papers_heads_are_one_linear_layer_per_task():
         "layers.front_rear_head.weight": (2, 32),
         "layers.upper_lower_head.weight": (2, 32),
     }
+
+
+def test_the_gradients_of_all_kernels_point_in_bfloat16_where_they_do_in_float32():
+    """Guards against kernels that are wrong for some shape, which a falling loss would hide."""
+    network = DefaultNetwork(widths=(8, 16, 16)).to(memory_format=torch.channels_last_3d)
+    image, no_boxes = torch.randn(2, 4, 24, 24, 32), torch.zeros((0, 7), dtype=torch.int64)
+
+    def gradients(context):
+        network.zero_grad()
+        with context:
+            output = network(image, no_boxes)
+        output.masks.square().mean().backward()
+        return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None and p.ndim > 1}
+
+    exact, quick = gradients(nullcontext()), gradients(mixed_precision(torch.device("cpu")))
+
+    for name, gradient in exact.items():
+        alike = torch.nn.functional.cosine_similarity(gradient.flatten(), quick[name].flatten(), dim=0)
+        assert alike > 0.95, name
+
+
+def test_crops_that_are_too_small_to_train_on_are_refused():
+    with pytest.raises(ValueError, match="at least 24"):
+        DefaultNetwork(widths=(8, 8, 8))(torch.randn(1, 4, 16, 32, 32), torch.zeros((0, 7), dtype=torch.int64))
