@@ -161,19 +161,14 @@ def _embed_and_keep(recipe, *, model: str, parts: str) -> None:
 
 
 def _assemble(out: Path, parts: Path, case_ids: list[str], identity: str) -> dict:
-    """Put the finished cases into a new index beside the old one, then take its place."""
+    """Put the finished cases into a new index, which then takes the place of the old one in one step."""
     embedded = [_read_part(parts / f"{case_id}.npz") for case_id in case_ids]
     fresh = parts / "index"
     shutil.rmtree(fresh, ignore_errors=True)
     with CaseIndex.create(fresh, identity, DEFAULT_LAYOUT) as index:
         index.add([one.case for one in embedded], [one.vectors for one in embedded])
+        index.snapshot(out, replace_old=True)
         stats = index.stats()
-    for old in out.iterdir():
-        if old.is_file():
-            old.unlink()
-    # The manifest goes last: without it the folder is no index, with it the index is whole.
-    for new in sorted(fresh.iterdir(), key=lambda path: path.name == "manifest.json"):
-        os.replace(new, out / new.name)
     shutil.rmtree(parts)
     return stats
 

@@ -44,8 +44,8 @@ def outline_tumor(reading: Reading, box: Box, around: str, reader: TumorReader, 
     core &= roomy
     if around == "whole":
         whole &= roomy
-    core = _touching(core, drawn)
-    whole = _touching(whole, drawn | core)
+    core = _with_what_it_encloses(_touching(core, drawn))
+    whole = _touching(whole | core, drawn | core)
     return Outline(region, core, whole, float(core.sum()) * grid.voxel_ml, float(whole.sum()) * grid.voxel_ml)
 
 
@@ -86,6 +86,13 @@ def _part(grid: Grid, region: tuple[slice, slice, slice]) -> Grid:
     affine = grid.affine.copy()
     affine[:3, 3] = grid.to_world([part.start for part in region])
     return Grid(tuple(part.stop - part.start for part in region), affine)
+
+
+def _with_what_it_encloses(core: np.ndarray) -> np.ndarray:
+    """A tumor core with the holes inside it: necrosis belongs to the core."""
+    from scipy import ndimage
+
+    return ndimage.binary_fill_holes(core)
 
 
 def _touching(mask: np.ndarray, anchor: np.ndarray) -> np.ndarray:
