@@ -34,7 +34,8 @@ USAGE = """usage: python3 run.py COMMAND
   test [ARGS...]       check the code with ruff and run the tests; ARGS go to pytest
   bench [NAMES...]     run the benchmarks, or only those named
 
-The first call of any of them sets up .venv: 3 to 10 minutes, and 2 to 7 GB of disk (most of it PyTorch)."""
+The first call of any of them sets up .venv: several minutes, and at least 2 GB of disk (more where PyTorch comes with
+CUDA)."""
 
 
 def main(arguments: list[str]) -> int:
@@ -66,7 +67,7 @@ def set_up() -> None:
             f"{PYTHON} does not start, has no pip, or is older than Python 3.10. If no other program uses {VENV}, "
             f"delete that folder and call run.py again."
         )
-    print(f"Installing the packages of constraints.txt into {VENV}; this takes 3 to 10 minutes, once.", file=sys.stderr)
+    print(f"Installing the packages of constraints.txt into {VENV}; this takes several minutes, once.", file=sys.stderr)
     STAMP.unlink(missing_ok=True)
     started = time.monotonic()
     code = subprocess.call([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-r", PINS])

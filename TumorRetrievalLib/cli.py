@@ -207,7 +207,26 @@ def evaluate_segmentation_command(
 
     with shown_progress() as progress:
         result = evaluate_segmentation(cases, json_path=json_path, model=model, device=device, progress=progress)
-    show_scores(result["mean"], result["cases"])
+    show_scores(result["cases"] | {"mean": result["mean"]})
+
+
+@evaluate_app.command("retrieval")
+def evaluate_retrieval_command(
+    index: Index = None,
+    model: Model = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    seed: Annotated[int, typer.Option(help="Which patients ask and which answer.")] = 0,
+    queries: Annotated[int | None, typer.Option(min=1, help="At most so many held-out cases.")] = None,
+) -> None:
+    """Labels predicted from the five most similar cases: Table 4 of Pisov et al. 2018, on synthetic patients."""
+    from TumorRetrievalLib.evaluation.retrieval import evaluate_retrieval
+
+    with shown_progress() as progress:
+        result = evaluate_retrieval(
+            index=index, model=model, json_path=json_path, seed=seed, queries=queries, progress=progress
+        )
+    tables = {name: table for name, table in result.items() if isinstance(table, dict)}
+    show_scores({f"{name}, {which}": row for name, table in tables.items() for which, row in table.items()})
 
 
 if __name__ == "__main__":

@@ -78,13 +78,14 @@ def show_examination(rows: list[tuple[str, str, str, bool]]) -> None:
     Console().print(table)
 
 
-def show_scores(mean: dict[str, float | None], cases: dict[str, dict[str, float | None]]) -> None:
-    """A table of scores: one row per case, and their means."""
+def show_scores(rows: dict[str, dict[str, float | None]]) -> None:
+    """A table of scores: name of a row -> name of a column -> value, empty where there is none."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     table = Table(box=None, pad_edge=False)
-    table.add_column("case")
-    for name in mean:
-        table.add_column(name.replace("_", " "), justify="right")
-    for case, scores in [*cases.items(), ("mean", mean)]:
-        known = ("" if scores[name] is None else f"{scores[name]:.3f}" for name in mean)
-        table.add_row(escape(case), *known, style="bold" if scores is mean else None)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for name, row in rows.items():
+        known = ("" if row.get(column) is None else f"{row[column]:.3f}" for column in columns)
+        table.add_row(escape(name), *known)
     Console().print(table)

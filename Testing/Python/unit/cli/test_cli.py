@@ -166,6 +166,22 @@ def test_ctrl_c_ends_with_130_and_one_word(call, engine):
     assert error.endswith("Stopped.\n") and "Traceback" not in error
 
 
+def test_retrieval_scores_stand_beside_those_of_the_paper(call, monkeypatch):
+    ours, paper = {"exact boxes": {"type": 0.9, "area": 0.7}}, {"exact boxes": {"type": 0.86}}
+    asked = {}
+    module = ModuleType("TumorRetrievalLib.evaluation.retrieval")
+    answer = {"k": 5, "ours": ours, "paper": paper, "model": "abc"}
+    module.evaluate_retrieval = lambda **options: asked.update(options) or answer
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    code, said, _ = call("evaluate", "retrieval", "--index", "idx", "--json", "r.json", "--queries", "9")
+
+    assert code == 0
+    assert (asked["index"], asked["json_path"], asked["queries"]) == (Path("idx"), Path("r.json"), 9)
+    lines = [line.split() for line in said.splitlines()][1:]
+    assert lines == [["ours,", "exact", "boxes", "0.900", "0.700"], ["paper,", "exact", "boxes", "0.860"]]
+
+
 def test_an_unknown_label_is_refused_with_the_allowed_ones(call, engine):
     code, _, error = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result", "--type", "gliom")
 
