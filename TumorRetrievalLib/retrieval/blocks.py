@@ -94,9 +94,10 @@ class EmbeddingLayout:
             part = embedding[slices[name]]
             if values.ndim != 1 or len(values) > len(part) or not np.all(np.isfinite(values)):
                 raise ValueError(f"Block {name!r} takes up to {len(part)} finite numbers, not shape {values.shape}.")
-            length = np.linalg.norm(values)
-            if length > 0:
-                part[: len(values)] = values / length
+            largest = np.abs(values).max(initial=0.0)
+            if largest > 0:
+                values = values / largest  # so that squares neither overflow nor vanish
+                part[: len(values)] = values / np.linalg.norm(values)
         return embedding.astype(np.float32)
 
     def known_blocks(self, embeddings: np.ndarray) -> np.ndarray:

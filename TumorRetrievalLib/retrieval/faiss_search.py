@@ -34,7 +34,7 @@ class FaissSearch:
         try:
             import faiss
         except ImportError as error:
-            raise MissingPackage("The package faiss-cpu is not installed; the NumPy search works without it.") from error
+            raise MissingPackage("The package faiss-cpu is not installed; NumPy's search works without.") from error
         self._faiss = faiss
         self._index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))

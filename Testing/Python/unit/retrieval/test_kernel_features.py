@@ -92,7 +92,7 @@ def test_a_place_that_is_none_is_refused(place):
     ("differences", "width"), [(position_differences, POSITION_WIDTH_MM), (extent_differences, EXTENT_WIDTH)]
 )
 def test_a_fit_is_much_closer_to_the_kernel_than_random_frequencies(differences, width):
-    samples = differences(2000, np.random.default_rng(0))
+    samples = differences(1000, np.random.default_rng(0))
     target = gaussian_kernel(samples, width)
 
     frequencies, weights = fit(samples, 8, width, seed=0)

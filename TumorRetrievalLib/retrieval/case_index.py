@@ -1,0 +1,362 @@
+"""The case index: known cases, found by the similarity of their tumors.
+
+The truth is an SQLite file of cases and tumors and a file of vectors, one per tumor. What search needs is built from
+them in memory, so an index that is open stays what it was when it was opened, whatever a writer does to the files.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from TumorRetrievalLib.cohort.case import Case, Tumor
+from TumorRetrievalLib.errors import (
+    CannotWrite,
+    CaseAlreadyIndexed,
+    IndexDamaged,
+    MissingPackage,
+    UnknownCase,
+)
+from TumorRetrievalLib.retrieval import generations, store
+from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, EmbeddingLayout, block_shares, similarities
+from TumorRetrievalLib.retrieval.faiss_search import FaissSearch
+from TumorRetrievalLib.retrieval.filters import Filters
+from TumorRetrievalLib.retrieval.index_manifest import LOCK, MANIFEST, WAY_OUT, Manifest, read_manifest
+from TumorRetrievalLib.retrieval.numpy_search import NumpySearch
+from TumorRetrievalLib.retrieval.vector_search import VectorSearch
+from TumorRetrievalLib.retrieval.writer_lock import WriterLock
+
+_FILTERS_KEPT = 4
+_NO_ROWS = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A tumor of the index that is similar to the one asked about.
+
+    :param case: id of its case.
+    :param score: similarity, at most 1; the sum of `blocks`.
+    :param blocks: name of a block of the embedding -> its share of the score.
+    :param record: the tumor with its labels.
+    """
+
+    case: str
+    score: float
+    blocks: dict[str, float]
+    record: Tumor
+
+    @property
+    def tumor(self) -> str:
+        """Id of the tumor, which names it within its case."""
+        return self.record.id
+
+
+class CaseIndex:
+    """Cases with their tumors, on disk and searchable. Made by `create` or `open`; `close` it, or use `with`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        database: sqlite3.Connection,
+        vectors: np.ndarray,
+        lock: WriterLock | None,
+        search: type[VectorSearch] | None,
+    ):
+        self.folder = folder
+        self.manifest = manifest
+        self.layout = EmbeddingLayout(manifest.blocks)
+        self._database = database
+        self._vectors = vectors
+        self._lock = lock
+        self._make_search = search or _best_search
+        self._forget_what_was_derived()
+
+    @classmethod
+    def create(
+        cls,
+        folder,
+        model_hash: str,
+        layout: EmbeddingLayout = DEFAULT_LAYOUT,
+        *,
+        search: type[VectorSearch] | None = None,
+    ) -> "CaseIndex":
+        """A new, empty index, open for writing.
+
+        :param folder: where it will be; made if it is not there.
+        :param model_hash: names the model and preprocessing whose embeddings it will hold.
+        :param search: which search to use; None: FAISS where it is installed, else NumPy.
+        :raises CannotWrite: if there is an index already, or the folder cannot be written.
+        :raises IndexBusy: if another process is making it.
+        """
+        manifest = Manifest(0, model_hash, layout.blocks, layout.hash, cases=0, tumors=0)
+        vectors = np.zeros((0, layout.size), dtype=np.float32)
+        return cls._make(Path(folder), manifest, store.empty_database(), vectors, search, replace_old=False)
+
+    @classmethod
+    def open(
+        cls,
+        folder,
+        expected_model_hash: str | None = None,
+        *,
+        writable: bool = False,
+        search: type[VectorSearch] | None = None,
+    ) -> "CaseIndex":
+        """An index from disk, with every byte compared to its checksums.
+
+        :param expected_model_hash: the model and preprocessing in use; None: any.
+        :param writable: hold the writer's lock until `close`. Readers need no permission to write.
+        :param search: which search to use; None: FAISS where it is installed, else NumPy.
+        :raises UnreadableFile: if there is no index.
+        :raises IndexDamaged: if a file is missing, changed, or not what it should be.
+        :raises IndexOfAnotherModel: if its vectors were made by another model, preprocessing or layout.
+        :raises IndexBusy: if `writable` and another process is writing to it.
+        """
+        folder = Path(folder)
+        read_manifest(folder)  # says that there is no index before a lock file is left in its place
+        lock = WriterLock(folder / LOCK) if writable else None
+        try:
+            manifest, database, vectors = generations.load(folder)
+            generations.require_model(folder, manifest, expected_model_hash)
+            if writable:
+                generations.clear_litter(folder)
+            return cls(folder, manifest, database, vectors, lock, search)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    @classmethod
+    def _make(cls, folder: Path, manifest: Manifest, database, vectors, search, replace_old: bool) -> "CaseIndex":
+        """Write an index into a folder; one that is there is refused, or replaced in one step."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{folder} cannot be made: {error.strerror or error}. Choose another folder.") from error
+        lock = WriterLock(folder / LOCK)
+        try:
+            if (folder / MANIFEST).exists() and not replace_old:
+                raise CannotWrite(f"{folder} holds a case index already. Open that one, or choose another folder.")
+            manifest = generations.commit(folder, manifest, database, vectors)
+            return cls(folder, manifest, database, vectors, lock, search)
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Give back the memory, and the writer's lock."""
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> "CaseIndex":
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __len__(self) -> int:
+        """The number of tumors."""
+        return self.manifest.tumors
+
+    def __contains__(self, case_id: str) -> bool:
+        return store.has_case(self._database, case_id)
+
+    def get(self, case_id: str) -> Case:
+        """A case with all its tumors.
+
+        :raises UnknownCase: if the index has no such case.
+        """
+        case = store.read_case(self._database, case_id)
+        if case is None:
+            raise UnknownCase(f"The index {self.folder} has no case {case_id!r}.")
+        return case
+
+    def vectors_of(self, case_id: str) -> np.ndarray:
+        """The embeddings of a case's tumors, in the order of its tumors; shape (tumors, D), float32."""
+        return self._vectors[store.rows_of_case(self._database, case_id)]
+
+    def stats(self) -> dict:
+        """How much the index holds, of what, and made by what: plain values, ready for JSON."""
+        return {
+            "cases": self.manifest.cases,
+            "tumors": self.manifest.tumors,
+            "types": store.count_by_type(self._database),
+            "generation": self.manifest.generation,
+            "model": self.manifest.model_hash,
+            "blocks": dict(self.manifest.blocks),
+            "search": self._search.name,
+        }
+
+    # Searching
+
+    def search(
+        self,
+        vectors: np.ndarray,
+        k: int,
+        filters: Filters | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> list[list[Hit]]:
+        """The k most similar tumors of each query: exact, the best first, equal ones in the order of their cases' ids.
+
+        :param vectors: embeddings of the tumors asked about, shape (q, D).
+        :param k: how many; fewer come back if the index has no more that match.
+        :param filters: which tumors may be found; None: all.
+        :param weights: block -> weight; None: `DEFAULT_WEIGHTS`.
+        :returns: one list for each query.
+        :raises NothingToCompare: if a query has no block with a weight.
+        :raises ValueError: if the shape of `vectors`, k or a weight makes no sense.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}.")
+        queries = [self.layout.query_vector(embedding, weights) for embedding in self.layout.check(vectors)]
+        if not queries:
+            return []
+        # A tumor without a block shares that block's weight among the others. That rescales the scores of all tumors
+        # with the same blocks alike and so keeps their order: each such subset is searched by itself.
+        found = [
+            self._search.candidates(np.array(queries, dtype=np.float32), k, subset)
+            for subset in self._subsets(filters or Filters())
+        ]
+        return [
+            self._ranked(query, np.concatenate([_NO_ROWS, *rows]), k)
+            for query, *rows in zip(queries, *found, strict=True)
+        ]
+
+    def _ranked(self, query: np.ndarray, rows: np.ndarray, k: int) -> list[Hit]:
+        shares = block_shares(query, self._vectors[rows], self.layout)
+        scores = similarities(shares)
+        order = np.lexsort((self._rank_of_ids[rows], -scores))
+        best = [i for i in order[:k] if np.isfinite(scores[i])]
+        records = store.read_tumors(self._database, rows[best].tolist())
+        return [
+            Hit(case, float(scores[i]), dict(zip(self.layout.names, shares[i].tolist(), strict=True)), record)
+            for i, (case, record) in zip(best, records, strict=True)
+        ]
+
+    def _subsets(self, filters: Filters) -> list:
+        """What a filter lets through, as subsets of the search, one for each set of known blocks; None: everything."""
+        search = self._search
+        if filters not in self._kept_subsets:
+            if filters == Filters() and len(self._patterns) == 1:
+                subsets = [None]
+            else:
+                rows = store.matching_rows(self._database, filters)
+                parts = [rows[self._pattern_of_row[rows] == pattern] for pattern in self._patterns]
+                subsets = [search.subset(part) for part in parts if len(part)]
+            self._kept_subsets[filters] = subsets
+            if len(self._kept_subsets) > _FILTERS_KEPT:
+                self._kept_subsets.popitem(last=False)
+        self._kept_subsets.move_to_end(filters)
+        return self._kept_subsets[filters]
+
+    def _forget_what_was_derived(self) -> None:
+        self._built_search = None
+        self._kept_subsets = OrderedDict()
+
+    @property
+    def _search(self) -> VectorSearch:
+        if self._built_search is None:
+            self._built_search = self._make_search(self._vectors)
+            self._vectors = self._built_search.vectors  # one copy is enough
+            known = self.layout.known_blocks(self._vectors)
+            self._pattern_of_row = known @ (1 << np.arange(known.shape[1]))
+            self._patterns = np.unique(self._pattern_of_row)
+            self._rank_of_ids = store.rank_of_ids(self._database)
+        return self._built_search
+
+    # Writing
+
+    def add(self, cases: Iterable[Case], vectors: Iterable[np.ndarray]) -> None:
+        """Add cases; all of them or, if anything fails, none. Each call writes the index anew, so add many at a time.
+
+        :param cases: cases that are not in the index.
+        :param vectors: for each case the embeddings of its tumors, shape (tumors, D).
+        :raises CaseAlreadyIndexed: if a case is in the index, or twice among `cases`.
+        :raises CannotWrite: if the disk is full or read-only.
+        :raises ValueError: if vectors and tumors do not fit together.
+        """
+        cases = list(cases)
+        parts = [self.layout.check(part) for part in vectors]
+        if [len(case.tumors) for case in cases] != [len(part) for part in parts]:
+            raise ValueError("Every case needs one vector for each of its tumors.")
+        seen = set()
+        for case in cases:
+            if case.id in seen or case.id in self:
+                raise CaseAlreadyIndexed(
+                    f"The case {case.id!r} is in the index already. Remove it first to replace it."
+                )
+            seen.add(case.id)
+        self._write(
+            self.manifest.cases + len(cases),
+            lambda database: store.insert(database, cases, first_row=len(self)),
+            np.concatenate([self._vectors, *parts]),
+        )
+
+    def remove(self, case_ids: Iterable[str]) -> None:
+        """Remove cases; all of them or, if anything fails, none.
+
+        :raises UnknownCase: if one is not in the index.
+        :raises CannotWrite: if the disk is full or read-only.
+        """
+        case_ids = sorted(set(case_ids))
+        rows = [row for case_id in case_ids for row in store.rows_of_case(self._database, self.get(case_id).id)]
+        kept = np.delete(np.arange(len(self)), rows)
+        self._write(
+            self.manifest.cases - len(case_ids),
+            lambda database: store.remove(database, case_ids, kept),
+            self._vectors[kept],
+        )
+
+    def _write(self, cases: int, change: Callable, vectors: np.ndarray) -> None:
+        if self._lock is None:
+            raise CannotWrite(f"The index {self.folder} is open for reading only. Open it with writable=True.")
+        database = store.changed_copy(self._database, change)
+        try:
+            manifest = replace(self.manifest, cases=cases, tumors=len(vectors))
+            self.manifest = generations.commit(self.folder, manifest, database, vectors)
+        except BaseException:
+            database.close()
+            raise
+        self._database.close()
+        self._database, self._vectors = database, vectors
+        self._forget_what_was_derived()
+
+    def snapshot(self, folder, *, replace_old: bool = False) -> None:
+        """Copy the index, as it was when opened or last written, into a folder of its own: a complete index.
+
+        :param replace_old: an index that is there already is replaced in one step; a reader finds the old or the new.
+        :raises CannotWrite: if there is an index already that must not be replaced, or the folder cannot be written.
+        :raises IndexBusy: if another process is writing there.
+        """
+        copy = store.changed_copy(self._database, lambda _: None)
+        CaseIndex._make(Path(folder), self.manifest, copy, self._vectors, None, replace_old).close()
+
+    def verify(self) -> None:
+        """Read every byte on disk again and look whether cases, tumors and vectors fit together.
+
+        :raises IndexDamaged: if they do not; the message says where.
+        :raises UnreadableFile: if the index is gone.
+        """
+        _, database, vectors = generations.load(self.folder)
+        with closing(database):
+            problem = store.problem_with(database)
+        if problem is None:
+            try:
+                self.layout.check(vectors)
+                problem = None if np.all(np.isfinite(vectors)) else "a vector holds a number that is not finite"
+            except ValueError as error:
+                problem = str(error)
+        if problem is not None:
+            raise IndexDamaged(f"The index {self.folder} contradicts itself: {problem}. {WAY_OUT}")
+
+
+def _best_search(vectors: np.ndarray) -> VectorSearch:
+    try:
+        return FaissSearch(vectors)
+    except MissingPackage:
+        return NumpySearch(vectors)

@@ -1,0 +1,75 @@
+"""Which tumors of an index may be found: by type, place, size, and by leaving patients out."""
+
+import json
+from dataclasses import dataclass
+
+from TumorRetrievalLib.cohort.labels import require_known
+
+_COLUMNS = {
+    "types": "type",
+    "areas": "area",
+    "left_right": "left_right",
+    "front_rear": "front_rear",
+    "upper_lower": "upper_lower",
+}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Conditions that all have to hold. An empty one asks for nothing.
+
+    A tumor whose label is missing never matches a condition on that label.
+
+    :param types: tumor types, any of them.
+    :param areas: anatomical areas, any of them.
+    :param left_right: "left" or "right", any of them; likewise `front_rear` and `upper_lower`.
+    :param smallest_ml: lower bound of the tumor core's volume in ml, itself included.
+    :param largest_ml: upper bound of the tumor core's volume in ml, itself included.
+    :param exclude_patients: patients none of whose tumors may be found.
+    :param exclude_cases: cases none of whose tumors may be found.
+    :raises UnknownLabel: if a label is none of ours: it would match nothing, silently.
+    """
+
+    types: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    left_right: tuple[str, ...] = ()
+    front_rear: tuple[str, ...] = ()
+    upper_lower: tuple[str, ...] = ()
+    smallest_ml: float | None = None
+    largest_ml: float | None = None
+    exclude_patients: tuple[str, ...] = ()
+    exclude_cases: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name in (*_COLUMNS, "exclude_patients", "exclude_cases"):
+            values = getattr(self, name)
+            if isinstance(values, str):
+                raise TypeError(f"{name} takes several names, not the text {values!r}.")
+            # Sorted, so that the same filter is the same key of a cache however it was put together.
+            object.__setattr__(self, name, tuple(sorted(set(values))))
+        for name, label in _COLUMNS.items():
+            for value in getattr(self, name):
+                require_known(label, value)
+
+    def condition(self) -> tuple[str, list]:
+        """The filter as an SQL condition over `tumors` and `cases`, and its parameters."""
+        parts, parameters = [], []
+
+        def require(sql, value):
+            parts.append(sql)
+            parameters.append(value)
+
+        # One parameter for a whole list: SQLite limits their number, and archives have many patients.
+        among = "(SELECT value FROM json_each(?))"
+        for name, label in _COLUMNS.items():
+            if values := getattr(self, name):
+                require(f"tumors.{label} IN {among}", json.dumps(values))
+        if self.smallest_ml is not None:
+            require("tumors.core_ml >= ?", float(self.smallest_ml))
+        if self.largest_ml is not None:
+            require("tumors.core_ml <= ?", float(self.largest_ml))
+        if self.exclude_patients:
+            require(f"cases.patient NOT IN {among}", json.dumps(self.exclude_patients))
+        if self.exclude_cases:
+            require(f"tumors.case_id NOT IN {among}", json.dumps(self.exclude_cases))
+        return " AND ".join(parts) or "1", parameters
