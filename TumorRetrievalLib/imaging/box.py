@@ -142,7 +142,5 @@ def _edge_directions(matrix: np.ndarray) -> np.ndarray:
     axes = np.linalg.qr(matrix)[0]
     order = max(permutations(range(3)), key=lambda columns: np.abs(np.diag(axes[:, columns])).sum())
     axes = axes[:, order]
-    axes = axes * np.where(np.diag(axes) < 0, -1.0, 1.0)
-    # The box is the same with an edge turned round, but only a rotation can be given to a drawn ROI.
-    axes[:, 2] *= np.sign(np.linalg.det(axes))
-    return axes
+    # This is a rotation: a mirrored one has a trace of at most 1, and the best order always gives more.
+    return axes * np.where(np.diag(axes) < 0, -1.0, 1.0)

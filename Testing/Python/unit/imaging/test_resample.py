@@ -77,14 +77,29 @@ def test_only_coarser_voxels_are_smoothed_and_detail_too_fine_for_them_is_gone()
     assert coarser.data.mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_thick_slices_are_smoothed_only_across_the_slices():
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_thick_slices_are_smoothed_only_across_the_slices_in_whatever_order_the_axes_come(order):
     rng = np.random.default_rng(0)
     stripes = np.broadcast_to(rng.random((30, 1, 1)), (30, 30, 40))
-    volume = Volume(stripes, np.eye(4))
+    affine = np.diag([1, 1, 6, 1.0])[:, [*order, 3]]
+    shape = tuple(np.array((30, 30, 6))[list(order)])
 
-    thick = resample(volume, Grid((30, 30, 6), np.diag([1, 1, 6, 1.0])))
+    thick = resample(Volume(stripes, np.eye(4)), Grid(shape, affine))
 
-    assert np.allclose(thick.data, stripes[:, :, :6], atol=1e-5)
+    assert np.allclose(thick.data, stripes[:, :, :6].transpose(order), atol=1e-5)
+
+
+def test_smoothing_widens_a_blob_by_what_the_larger_voxel_adds():
+    grid = Grid((61, 61, 61), np.eye(4))
+    distance = grid.voxel_centres() - grid.centre()
+    blob = Volume(np.exp(-(distance**2).sum(axis=1) / (2 * 4.0**2)).reshape(grid.shape), grid.affine)
+
+    coarse = resample(blob, Grid.around(grid.centre(), 3.0, (21, 21, 21)))
+
+    weights = coarse.data.ravel() / coarse.data.sum()
+    variance = weights @ (coarse.grid.voxel_centres() - grid.centre()) ** 2
+    # A full width w at half maximum is a variance of w^2 / (8 ln 2): 3 mm voxels instead of 1 mm add 8 / 5.545.
+    assert np.allclose(variance, 16 + 8 / 5.545, atol=0.1)
 
 
 def test_a_small_part_is_resampled_exactly_as_it_would_be_within_the_whole(scan):
