@@ -140,8 +140,48 @@ def find(
     )
     with shown_progress() as progress:
         result = find_similar(request, progress=progress)
+    for note in result["notes"]:
+        print(f"Note: {note}", file=sys.stderr)
     show_hits(result)
     print(f"Report: {out / 'report.html'}")
+
+
+@app.command()
+def segment(
+    scan: Annotated[Path, typer.Argument(help="Contrast-enhanced T1: NIfTI, NRRD, or a folder of DICOM files.")],
+    out: Annotated[Path, typer.Option(help="Folder for segment.json and the masks.")],
+    flair: Annotated[Path | None, typer.Option(help="FLAIR of the same patient.")] = None,
+    model: Model = None,
+    device: Device = None,
+) -> None:
+    """Outline what looks like a tumor in the whole brain, and suggest boxes. Expect misses and false alarms."""
+    from TumorRetrievalLib.engine.segment import SegmentRequest, segment_brain
+
+    request = SegmentRequest(t1c=scan, out=out, flair=flair, model=model, device=device)
+    with shown_progress() as progress:
+        result = segment_brain(request, progress=progress)
+    for note in result["notes"]:
+        print(f"Note: {note}", file=sys.stderr)
+    print(f"Core {result['core_ml']:.1f} ml, whole {result['whole_ml']:.1f} ml. Suggested boxes:")
+    for box in result["boxes"]:
+        # On an oblique scan the suggestion is turned; --box is not, so it gets the box that encloses it.
+        size = [sum(abs(part) * edge for part, edge in zip(row, box["size_mm"], strict=True)) for row in box["axes"]]
+        print("--box=" + ",".join(f"{value:.1f}" for value in [*box["center_ras"], *size]))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="default, or pisov (the network and schedule of Pisov et al. 2018).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, loss curves, and the model.")],
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Budget in minutes instead of the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Budget in steps instead of the recipe's.")] = None,
+) -> None:
+    """Train a network on synthetic patients. A training that was stopped goes on where it was."""
+    from TumorRetrievalLib.training.commands import train_recipe
+
+    with shown_progress() as progress:
+        model = train_recipe(recipe, out, minutes=minutes, steps=steps, progress=progress)
+    print(f"Model: {model}")
 
 
 @app.command()

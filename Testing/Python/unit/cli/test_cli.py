@@ -24,7 +24,7 @@ HIT = {
     "area": "frontal lobe",
     "volume_ml": 7.2,
 }
-RESULT = {"tumors": [{"area": "frontal lobe", "core_ml": 7.0, "whole_ml": 21.0, "hits": [HIT]}]}
+RESULT = {"tumors": [{"area": "frontal lobe", "core_ml": 7.0, "whole_ml": 21.0, "hits": [HIT]}], "notes": []}
 
 
 @dataclass
@@ -116,11 +116,51 @@ def test_find_shows_the_hits_and_where_the_report_is(call, engine):
 
 
 def test_filters_that_leave_nothing_are_said_in_words(call, engine):
-    engine.answer = {"tumors": [RESULT["tumors"][0] | {"hits": []}]}
+    engine.answer = RESULT | {"tumors": [RESULT["tumors"][0] | {"hits": []}]}
 
     _, said, _ = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result")
 
     assert "No case in the index passes the filters." in said
+
+
+def test_what_a_reader_must_know_is_said_beside_the_hits(call, engine):
+    engine.answer = RESULT | {"notes": ["The place in the brain is unknown."]}
+
+    _, said, error = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result")
+
+    assert "Note: The place in the brain is unknown." in error and "Note" not in said
+
+
+def test_a_suggested_box_can_be_pasted_into_find(call, monkeypatch):
+    turned = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+    boxes = [
+        {"center_ras": [1, 2, 3], "size_mm": [10, 20, 30], "axes": turned},
+        {"center_ras": [-30.04, 20, 25], "size_mm": [40, 41, 42], "axes": np.eye(3).tolist()},
+    ]
+    asked = []
+    module = ModuleType("TumorRetrievalLib.engine.segment")
+    module.SegmentRequest = lambda **options: options
+    answer = {"core_ml": 9.0, "whole_ml": 12.0, "boxes": boxes, "notes": []}
+    module.segment_brain = lambda request, progress: asked.append(request) or answer
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    code, said, _ = call("segment", "t1.nii.gz", "--flair", "fl.nii.gz", "--out", "result")
+
+    assert code == 0 and (asked[0]["t1c"], asked[0]["flair"]) == (Path("t1.nii.gz"), Path("fl.nii.gz"))
+    assert said.splitlines()[1:] == ["--box=1.0,2.0,3.0,20.0,22.0,30.0", "--box=-30.0,20.0,25.0,40.0,41.0,42.0"]
+
+
+def test_training_passes_on_its_budget(call, monkeypatch):
+    asked = []
+    module = ModuleType("TumorRetrievalLib.training.commands")
+    module.train_recipe = lambda *names, **options: asked.append((names, options)) or Path("run/model")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    code, said, _ = call("train", "pisov", "--out", "run", "--minutes", "1.5")
+
+    assert code == 0 and str(Path("run/model")) in said
+    assert asked[0][0] == ("pisov", Path("run"))
+    assert (asked[0][1]["minutes"], asked[0][1]["steps"]) == (1.5, None)
 
 
 @pytest.mark.parametrize(
