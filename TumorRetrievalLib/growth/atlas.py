@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from TumorRetrievalLib.errors import InvalidImage
+from TumorRetrievalLib.imaging.resample import resample
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
 from TumorRetrievalLib.registration.atlas import GRAY, WHITE, load_atlas
 
@@ -101,18 +102,8 @@ def _sample(gray: Volume, white: Volume, corner: np.ndarray, voxels: int) -> Gro
     digest = hashlib.sha256(f"{_RECIPE} {gray.shape} {voxels}".encode())
     for array in (*sources, np.round(gray.affine, 4) + 0.0, np.round(affine, 4) + 0.0):
         digest.update(np.ascontiguousarray(array).tobytes())
-    fractions = [_onto_cube(source, gray.affine, affine, voxels) for source in sources]
+    cube = Grid((voxels,) * 3, affine)
+    fractions = [resample(Volume(source / np.float32(255), gray.affine), cube).data for source in sources]
+    for fraction in fractions:
+        fraction.flags.writeable = False
     return GrowthAtlas(*fractions, affine, digest.hexdigest())
-
-
-def _onto_cube(source: np.ndarray, source_affine: np.ndarray, affine: np.ndarray, voxels: int) -> np.ndarray:
-    from scipy.ndimage import affine_transform, gaussian_filter
-
-    to_source = np.linalg.inv(source_affine) @ affine
-    # A voxel of the cube stands for all the tissue within it: smooth to its width before sampling.
-    steps = affine[0, 0] / np.linalg.norm(source_affine[:3, :3], axis=0)
-    smooth = gaussian_filter(source.astype(np.float32) / 255, 0.425 * np.maximum(steps - 1, 0))
-    sampled = affine_transform(smooth, to_source[:3, :3], to_source[:3, 3], (voxels,) * 3, order=1)
-    sampled = np.clip(sampled, 0, 1, dtype=np.float32)
-    sampled.flags.writeable = False
-    return sampled

@@ -98,7 +98,7 @@ def simulate_to_volumes(atlas: GrowthAtlas, origin, spread: float, volumes_ml) -
             growth.advance()
         # The radius grows evenly, so the time is interpolated in the cube root of the volume.
         fraction = (np.cbrt(voxels) - np.cbrt(before)) / (np.cbrt(now) - np.cbrt(before))
-        tau = growth.tau - growth.last_step * (1 - float(fraction))
+        tau = _single(growth.tau - growth.last_step * (1 - float(fraction)), growth.tau - growth.last_step, growth.tau)
         yield _snapshot(growth, GrowthParameters(tuple(origin), spread, tau))
 
 
@@ -121,6 +121,16 @@ def seed(tissue: Tissue, origin) -> np.ndarray:
     density = tissue.empty()
     density[region] = 0.5 * (1 - outside - np.sin(np.pi * outside) / np.pi) * tissue.mask[region]
     return density
+
+
+def _single(tau: float, after: float, until: float) -> float:
+    """`tau` as a number that float32 holds exactly, as databases keep it, still within the step that leads to it."""
+    rounded = np.float32(tau)
+    if rounded > until:
+        rounded = np.nextafter(rounded, np.float32(0))
+    if rounded <= after:
+        rounded = np.nextafter(rounded, np.float32(np.inf))
+    return float(rounded)
 
 
 def _snapshot(growth: Growth, parameters: GrowthParameters) -> Snapshot:
