@@ -1,5 +1,7 @@
 """Exact search with FAISS: an IndexFlatIP, built in memory from the vectors and never read from a file."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,16 +57,27 @@ class FaissSearch:
     def candidates(self, queries: np.ndarray, k: int, subset: _Subset | None = None) -> list[np.ndarray]:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         count = len(self.vectors) if subset is None else len(subset.rows)
-        if k + _SPARE >= count:
+        if k + _SPARE >= count or len(queries) == 0:
             everything = np.arange(count) if subset is None else subset.rows
             return [everything] * len(queries)
-        scores, rows = self._best(queries, k + _SPARE, subset)
+        with self._threads_for(len(queries)):
+            scores, rows = self._best(queries, k + _SPARE, subset)
         margin = rounding_margin(queries.shape[1])
         found = []
         for query, its_scores, its_rows in zip(queries, scores, rows, strict=True):
             near_enough = its_scores >= np.float32(its_scores[k - 1] - margin)
             found.append(self._score_all(query, k, subset) if near_enough[-1] else its_rows[near_enough])
         return found
+
+    @contextlib.contextmanager
+    def _threads_for(self, queries: int) -> Iterator[None]:
+        """FAISS shares out queries, not vectors: for one query more threads only wait for each other."""
+        before = self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(min(before, queries))
+        try:
+            yield
+        finally:
+            self._faiss.omp_set_num_threads(before)
 
     def _best(self, queries: np.ndarray, k: int, subset: _Subset | None) -> tuple[np.ndarray, np.ndarray]:
         if subset is None:

@@ -52,7 +52,7 @@ class Filters:
                 require_known(label, value)
 
     def condition(self) -> tuple[str, list]:
-        """The filter as an SQL condition over `tumors` and `cases`, and its parameters."""
+        """The filter as an SQL condition on a row of `tumors`, and its parameters."""
         parts, parameters = [], []
 
         def require(sql, value):
@@ -69,7 +69,10 @@ class Filters:
         if self.largest_ml is not None:
             require("tumors.core_ml <= ?", float(self.largest_ml))
         if self.exclude_patients:
-            require(f"cases.patient NOT IN {among}", json.dumps(self.exclude_patients))
+            require(
+                f"tumors.case_id NOT IN (SELECT id FROM cases WHERE patient IN {among})",
+                json.dumps(self.exclude_patients),
+            )
         if self.exclude_cases:
             require(f"tumors.case_id NOT IN {among}", json.dumps(self.exclude_cases))
         return " AND ".join(parts) or "1", parameters

@@ -147,7 +147,7 @@ def rows_of_case(database: sqlite3.Connection, case_id: str) -> list[int]:
 def matching_rows(database: sqlite3.Connection, filters: Filters) -> np.ndarray:
     """The rows that a filter lets through, ascending; shape (m,), int64."""
     condition, parameters = filters.condition()
-    sql = f"SELECT row FROM tumors JOIN cases ON cases.id = tumors.case_id WHERE {condition} ORDER BY row"
+    sql = f"SELECT row FROM tumors WHERE {condition} ORDER BY row"
     return np.fromiter((row for (row,) in database.execute(sql, parameters)), dtype=np.int64)
 
 
