@@ -103,3 +103,7 @@ class UnknownCase(TumorRetrievalError):
 
 class CaseAlreadyIndexed(TumorRetrievalError):
     """A case that is in the index already."""
+
+
+class CurvedTransform(TumorRetrievalError):
+    """A node of the scene lies under a transform that bends space, where a straight one is needed."""

@@ -19,19 +19,19 @@ _PANEL_WIDTH = 420
 class qSlicerApplication(QObject):
     """What modules ask of `slicer.app`.
 
-    :param folder: for temporary files.
+    :param mrml: the scene and its logics.
     :param testing: in testing mode `slicer.util` shows no dialogs and returns what a test is given.
     """
 
     startupCompleted = Signal()
     mrmlSceneChanged = Signal(object)
 
-    def __init__(self, folder: Path, *, testing: bool):
+    def __init__(self, mrml: MrmlApplication, *, testing: bool):
         super().__init__()
         self.applicationName = "TumorRetrieval without 3D Slicer"
         self.majorVersion, self.minorVersion, self.revision = 5, 13, "test host"
-        self.temporaryPath = self.defaultScenePath = self.slicerHome = str(folder)
-        self.mrml = MrmlApplication(folder)
+        self.temporaryPath = self.defaultScenePath = self.slicerHome = str(mrml.folder)
+        self.mrml = mrml
         self._testing = testing
         self._pauses = 0
         self._modules = _ModuleManager(self.mrml)

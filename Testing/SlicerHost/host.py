@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-import tempfile
 from pathlib import Path
 
 from Testing.SlicerHost.environment import prepare
@@ -16,8 +15,9 @@ from PySide6.QtGui import QFont  # noqa: E402
 from PySide6.QtWidgets import QApplication  # noqa: E402
 
 from Testing.SlicerHost import pythonqt  # noqa: E402
+from Testing.SlicerHost.mrml_application import mrml_application  # noqa: E402
 
-_CONVENTIONAL_LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+FIRST_LAYOUT = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
 def start(*, testing: bool = True):
@@ -31,8 +31,8 @@ def start(*, testing: bool = True):
         return slicer.app
     application = QApplication.instance() or QApplication(["SlicerHost"])
     application.setFont(QFont("DejaVu Sans", 9))
-    folder = tempfile.TemporaryDirectory(prefix="slicer-host-")
-    _keep_settings_in(Path(folder.name))
+    mrml = mrml_application()
+    _keep_settings_in(mrml.folder)
     _install_modules()
     from Testing.SlicerHost.application import (
         qSlicerApplication,
@@ -42,9 +42,8 @@ def start(*, testing: bool = True):
 
     slicer.qSlicerScriptedLoadableModule = qSlicerScriptedLoadableModule
     slicer.qSlicerScriptedLoadableModuleWidget = qSlicerScriptedLoadableModuleWidget
-    slicer.app = qSlicerApplication(Path(folder.name), testing=testing)
-    slicer.app._folder = folder  # removed with the application
-    slicer.app.layoutManager().setLayout(_CONVENTIONAL_LAYOUT)
+    slicer.app = qSlicerApplication(mrml, testing=testing)
+    slicer.app.layoutManager().setLayout(FIRST_LAYOUT)
     return slicer.app
 
 

@@ -4,6 +4,8 @@ The order matters and follows what Slicer's core application does at its start: 
 logics ask for the colour logic's nodes, and reading .mrb files needs the remote IO logic with a cache folder.
 """
 
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import slicer
@@ -24,21 +26,26 @@ LOGICS = {
 """Module -> its logic class, in the order in which they are set up (after Colors)."""
 
 
+@cache
+def mrml_application() -> "MrmlApplication":
+    """The one application of this process: the factories of displayable managers know only one."""
+    return MrmlApplication()
+
+
 class MrmlApplication:
     """A scene with everything that Slicer puts around it before the first module opens.
 
     It also becomes `slicer.mrmlScene`, where `slicer.util` looks for the scene.
-
-    :param folder: where downloads and unpacked scenes are kept; it must exist.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="slicer-host-")
         self.scene = slicer.vtkMRMLScene()
         self.logic = slicer.vtkSlicerApplicationLogic()
         self.logics = {}
         self._add_crosshair()
         self.logic.SetMRMLScene(self.scene)
-        self.logic.SetTemporaryPath(str(folder))
+        self.logic.SetTemporaryPath(self._folder.name)
         self._set_up_colors()
         self.logic.SetSliceLogics(vtk.vtkCollection())
         self.logic.SetViewLogics(vtk.vtkCollection())
@@ -47,7 +54,7 @@ class MrmlApplication:
             slicer.vtkMRMLSliceViewDisplayableManagerFactory,
         ):
             factory.GetInstance().SetMRMLApplicationLogic(self.logic)
-        self._set_up_file_cache(folder)
+        self._set_up_file_cache()
         self._set_up_module_logics()
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
         self.layout_logic = slicer.vtkMRMLLayoutLogic()
@@ -59,6 +66,11 @@ class MrmlApplication:
     def layout_node(self):
         """The node that says which layout is shown."""
         return self.layout_logic.GetLayoutNode()
+
+    @property
+    def folder(self) -> Path:
+        """Where unpacked scenes and other temporary files are kept; removed at exit."""
+        return Path(self._folder.name)
 
     def close_scene(self) -> None:
         """What File > Close Scene does."""
@@ -76,11 +88,11 @@ class MrmlApplication:
         self.logic.SetModuleLogic("Colors", colors)
         self.logics["Colors"] = colors
 
-    def _set_up_file_cache(self, folder: Path) -> None:
+    def _set_up_file_cache(self) -> None:
         self._remote_io = slicer.vtkMRMLRemoteIOLogic()
         self._remote_io.SetMRMLScene(self.scene)
         self._remote_io.SetMRMLApplicationLogic(self.logic)
-        self._remote_io.GetCacheManager().SetRemoteCacheDirectory(str(folder))
+        self._remote_io.GetCacheManager().SetRemoteCacheDirectory(self._folder.name)
         self._data_io = slicer.vtkDataIOManagerLogic()
         self._data_io.SetMRMLScene(self.scene)
         self._data_io.SetMRMLApplicationLogic(self.logic)

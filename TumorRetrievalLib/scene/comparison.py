@@ -1,0 +1,183 @@
+"""The patient and similar cases side by side, in linked views.
+
+Three traps of Slicer's linked views, and what is done about them:
+
+- Linking copies the geometry of a slice and nothing else, so every case must lie in the patient's space: see
+  `transforms`.
+- Linking follows the hand of a user alone: a slice that a program moves stays alone. `show_at` moves all of them.
+- A volume that a user chooses in one linked view is shown by all views of its group. `ColumnGuard` puts back what
+  belongs into each column.
+"""
+
+from dataclasses import dataclass
+
+import vtk
+
+from TumorRetrievalLib.scene.views import (
+    COLUMNS,
+    THREE_D_VIEW,
+    Column,
+    Plane,
+    comparison_slices,
+    composite_node,
+    layout_id,
+    plan_of,
+    register_layouts,
+)
+
+_PREVIOUS_LAYOUT = "TumorRetrieval.PreviousLayout"
+_BACKGROUND, _FOREGROUND = "TumorRetrieval.Background", "TumorRetrieval.Foreground"
+_OVERLAY_OPACITY = 0.6
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one column shows.
+
+    :param volume: its scan.
+    :param tumor: the outlined tumor of that scan, if there is one.
+    :param overlay: a volume to lay over the scan, a growth map for example.
+    """
+
+    volume: object
+    tumor: object = None
+    overlay: object = None
+
+
+def show_comparison(scene, patient: Shown, cases: list[Shown], plane: Plane = "Sagittal") -> None:
+    """Change to the comparison of a patient with 1 to 6 cases.
+
+    The layout that was shown before is remembered for `leave_comparison`, in the scene.
+
+    :param plane: of the second row; the first is axial.
+    """
+    register_layouts(scene)
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    before = layout.GetViewArrangement()
+    if plan_of(before) is None:
+        layout.SetAttribute(_PREVIOUS_LAYOUT, str(before))
+    layout.SetViewArrangement(layout_id(len(cases), plane))
+    for column, shown in zip(COLUMNS, (patient, *cases), strict=False):
+        fill_column(scene, column, shown)
+    set_linked(scene, True)
+
+
+def leave_comparison(scene) -> None:
+    """Change back to the layout before the comparison, unless the user has changed it already."""
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    previous = layout.GetAttribute(_PREVIOUS_LAYOUT)
+    if plan_of(layout.GetViewArrangement()) is not None and previous is not None:
+        layout.SetViewArrangement(int(previous))
+    layout.RemoveAttribute(_PREVIOUS_LAYOUT)
+
+
+def is_shown(scene) -> bool:
+    """Whether a comparison is what the user sees."""
+    return plan_of(scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement()) is not None
+
+
+def fill_column(scene, column: Column, shown: Shown) -> None:
+    """Give a column its scan, its overlay and its outlined tumor, and let no other column show that tumor."""
+    for name in column.view_names():
+        if (composite := composite_node(scene, name)) is not None:
+            composite.SetNodeReferenceID(_BACKGROUND, shown.volume.GetID())
+            composite.SetNodeReferenceID(_FOREGROUND, shown.overlay.GetID() if shown.overlay else None)
+            _put_back(composite)
+            composite.SetForegroundOpacity(_OVERLAY_OPACITY if shown.overlay else 0.0)
+    if shown.tumor is not None:
+        confine(scene, shown.tumor, column)
+
+
+def volumes_shown(scene) -> list:
+    """The scans of the columns that are shown, the patient's first; None for a column whose scan was deleted."""
+    plan = plan_of(scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement())
+    if plan is None:
+        return []
+    composites = [composite_node(scene, column.view_name("Axial")) for column in COLUMNS[: plan[0] + 1]]
+    return [composite.GetNodeReference(_BACKGROUND) if composite else None for composite in composites]
+
+
+def confine(scene, node, column: Column) -> None:
+    """Show a box or a segmentation in one column only.
+
+    What belongs to the patient also stays visible in every view outside the comparison; call this again when new
+    views have been made. What belongs to a case is shown in its column alone.
+    """
+    views = [f"vtkMRMLSliceNode{name}" for name in column.view_names()]
+    if column.position == 0:
+        ours = {name for other in COLUMNS for name in other.view_names()} | {THREE_D_VIEW}
+        views += [view.GetID() for view in _all_views(scene) if view.GetLayoutName() not in ours]
+        views.append(f"vtkMRMLViewNode{THREE_D_VIEW}")
+    for i in range(node.GetNumberOfDisplayNodes()):
+        node.GetNthDisplayNode(i).SetViewNodeIDs(views)
+
+
+def set_linked(scene, linked: bool) -> None:
+    """Link the views of the comparison, or let each go alone."""
+    for view in comparison_slices(scene):
+        if (composite := composite_node(scene, view.GetLayoutName())) is not None:
+            composite.SetHotLinkedControl(linked)
+            composite.SetLinkedControl(linked)
+
+
+def show_at(scene, center, height_mm: float) -> None:
+    """Bring a place into the middle of every view of the comparison, at one scale.
+
+    :param center: RAS mm.
+    :param height_mm: how much of the patient a view shows from top to bottom.
+    """
+    for view in comparison_slices(scene):
+        width, height, _ = view.GetDimensions()
+        field = view.GetFieldOfView()
+        view.SetFieldOfView(height_mm * width / max(height, 1), height_mm, field[2])
+        view.JumpSliceByCentering(*(float(x) for x in center))
+
+
+class ColumnGuard:
+    """Puts the right scan back into a column when linking has overwritten it, for as long as it is not stopped.
+
+    What belongs where is kept in the scene, so that a guard of a scene that was read from a file knows it too.
+    """
+
+    def __init__(self, scene):
+        self._scene = scene
+        self._watched = {}
+        self._scene_tag = scene.AddObserver(scene.NodeAddedEvent, lambda *_: self.watch())
+        self.watch()
+
+    def watch(self) -> None:
+        """Find the views of the comparison; called by itself whenever nodes are added."""
+        for column in COLUMNS:
+            for name in column.view_names():
+                composite = composite_node(self._scene, name)
+                if composite is not None and composite not in self._watched:
+                    event = vtk.vtkCommand.ModifiedEvent
+                    self._watched[composite] = composite.AddObserver(event, lambda node, _: _put_back(node))
+
+    def stop(self) -> None:
+        """Let go of the scene."""
+        self._scene.RemoveObserver(self._scene_tag)
+        for composite, tag in self._watched.items():
+            composite.RemoveObserver(tag)
+        self._watched = {}
+
+
+def _put_back(composite) -> None:
+    """Show what belongs into a view; a view that nothing was given to is left alone."""
+    background = composite.GetNodeReferenceID(_BACKGROUND)
+    if background is None or composite.GetNodeReference(_BACKGROUND) is None:
+        return
+    # Each only if it differs: setting it tells every observer, this guard among them.
+    if composite.GetBackgroundVolumeID() != background:
+        composite.SetBackgroundVolumeID(background)
+    foreground = composite.GetNodeReferenceID(_FOREGROUND)
+    if composite.GetForegroundVolumeID() != foreground:
+        composite.SetForegroundVolumeID(foreground)
+
+
+def _all_views(scene) -> list:
+    return [
+        scene.GetNthNodeByClass(i, kind)
+        for kind in ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+        for i in range(scene.GetNumberOfNodesByClass(kind))
+    ]
