@@ -7,8 +7,9 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
@@ -69,22 +70,31 @@ def build_bundled_index(
     missing = [recipe for recipe in recipes if not (parts / f"{recipe.case_id}.npz").exists()]
     done = len(recipes) - len(missing)
     work = partial(_embed_and_keep, model=str(model), parts=str(parts))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=context, initializer=_one_thread) as pool:
-        try:
-            for future in as_completed([pool.submit(work, recipe) for recipe in missing]):
-                future.result()
-                done += 1
-                if progress is not None:
-                    progress(0.98 * done / len(recipes), f"{done} of {len(recipes)} cases")
-        except BrokenProcessPool:
-            raise TumorRetrievalError(
-                f"A process of the build was ended, perhaps for want of memory; {done} of {len(recipes)} cases are "
-                f"kept. Start the build again, with fewer workers."
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    try:
+        for _ in _side_by_side(work, missing, workers or os.cpu_count() or 1):
+            done += 1
+            if progress is not None:
+                progress(0.98 * done / len(recipes), f"{done} of {len(recipes)} cases")
+    except BrokenProcessPool:
+        raise TumorRetrievalError(
+            f"A process of the build was ended, perhaps for want of memory; {done} of {len(recipes)} cases are kept. "
+            f"Start the build again, with fewer workers."
+        ) from None
     return _assemble(out, parts, [recipe.case_id for recipe in recipes], identity)
+
+
+def _side_by_side(work: Callable, items: list, workers: int) -> Iterator:
+    """The results of `work` on each item, as they come. Whoever stops asking waits only for what is being worked on."""
+    context = multiprocessing.get_context("spawn")
+    waiting = list(reversed(items))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        running = {pool.submit(work, waiting.pop()) for _ in range(min(workers, len(waiting)))}
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                if waiting:
+                    running.add(pool.submit(work, waiting.pop()))
+                yield future.result()
 
 
 def embed_synthetic(recipe: SyntheticRecipe, case_id: str, reader: TumorReader) -> EmbeddedCase:
@@ -175,9 +185,9 @@ def _assemble(out: Path, parts: Path, case_ids: list[str], identity: str) -> dic
 
 def _read_part(path: Path) -> EmbeddedCase:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             return EmbeddedCase(_case_from_json(json.loads(str(stored["case"]))), stored["vectors"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UnreadableFile(f"{path} is damaged ({error}). Delete it and start the build again.") from None
 
 

@@ -90,11 +90,11 @@ def cache_folder() -> Path:
 def _read_cached(path: Path, provenance: str) -> KnownCase | None:
     """A cached case; None if it is not there or not whole (it will be made again)."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             affine = stored["affine"]
             t1c, flair = (Volume(stored[name].astype(np.float32) / 8192, affine) for name in ("t1c", "flair"))
             core, whole = (LabelMap(stored["masks"] >> bit & 1, affine) for bit in (0, 1))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, TumorRetrievalError):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, TumorRetrievalError):
         return None
     os.utime(path)
     return KnownCase(t1c, flair, core, whole, provenance)

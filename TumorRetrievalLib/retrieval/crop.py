@@ -66,7 +66,11 @@ class Crop:
 
 
 def crop_spacing(box: Box, around: str) -> float:
-    """The voxel edge in mm at which a box and its surroundings just fill the cube, within what training has seen."""
+    """The voxel edge in mm at which a box and its surroundings just fill the cube, within what training has seen.
+
+    :raises InvalidBox: if `around` is none of `AROUND`.
+    """
+    _check_around(around)
     edges = np.abs(box.axes) @ box.size
     return float(np.clip((edges.max() + 2 * _MARGIN_MM[around]) / (CROP - 2), FINEST_MM, COARSEST_MM))
 
@@ -75,12 +79,11 @@ def cut_crop(scan: Scan, box: Box, around: str, spacing: float) -> Crop:
     """Cut and normalise the cube around a box.
 
     :param around: "core" or "whole", what the box was drawn around.
-    :raises InvalidBox: if `around` is something else.
+    :raises InvalidBox: if `around` is something else, or the box lies on background alone.
     :raises BoxOutsideVolume: if the box does not touch the scan.
     :raises InvalidImage: if there is no image around the box.
     """
-    if around not in AROUND:
-        raise InvalidBox(f"A box is drawn around one of {', '.join(AROUND)}, not {around!r}.")
+    _check_around(around)
     box.voxel_hull(scan.t1c.grid)
     grid = Grid.around(box.center, spacing, (CROP,) * 3)
     inside = voxels_inside(box, grid)
@@ -88,10 +91,17 @@ def cut_crop(scan: Scan, box: Box, around: str, spacing: float) -> Crop:
     image = np.zeros((4, *grid.shape), np.float32)
     for channel, (volume, signal) in enumerate(scan.channels()):
         seen = resample(signal, grid).data > 0.5
+        if channel == 0 and not seen[inside].any():
+            raise InvalidBox("The box holds nothing but background: check that it lies on the brain of this scan.")
         if channel == 0 or seen.any():
             image[channel] = normalise_crop(resample(volume, grid).data, seen, brain, inside)
     image[2 + AROUND.index(around)] = inside
     return Crop(grid, image, [bound for part in box.voxel_hull(grid) for bound in (part.start, part.stop)])
+
+
+def _check_around(around: str) -> None:
+    if around not in AROUND:
+        raise InvalidBox(f"A box is drawn around one of {', '.join(AROUND)}, not {around!r}.")
 
 
 def voxels_inside(box: Box, grid: Grid) -> np.ndarray:

@@ -1,9 +1,14 @@
 """Reads a tumor with the network: its outline, its type, and the vector that describes how it looks."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+# faiss and torch bring OpenMP runtimes of their own; loaded in the other order, some builds abort the process.
+with contextlib.suppress(ImportError):
+    import faiss  # noqa: F401
 import torch
 
 from TumorRetrievalLib.errors import WeightsError
