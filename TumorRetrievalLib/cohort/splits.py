@@ -42,22 +42,18 @@ def _patients_by_type(cases: list[Case]) -> dict[str, list[str]]:
 def _part_of_patients(
     strata: dict[str, list[str]], fractions: Mapping[str, float], rng: random.Random
 ) -> dict[str, str]:
-    """Gives each patient to the part that lacks most of this type, and of those to the one that lacks most overall."""
+    """Goes through the patients type by type and gives each to the part that lacks most.
+
+    The parts then alternate as regularly as their shares allow, so that any run of patients, and with it every type, is
+    divided like the whole to within one patient or so.
+    """
     part_of: dict[str, str] = {}
-    overall: Counter = Counter()
+    given = dict.fromkeys(fractions, 0)
     for patients in strata.values():
         rng.shuffle(patients)
-        here: Counter = Counter()
-        for number, patient in enumerate(patients, start=1):
+        for patient in patients:
             total = len(part_of) + 1
-            name = max(
-                fractions,
-                key=lambda part: (
-                    round(fractions[part] * number - here[part], 9),
-                    fractions[part] * total - overall[part],
-                ),
-            )
-            part_of[patient] = name
-            here[name] += 1
-            overall[name] += 1
+            lacking = {name: round(share * total - given[name], 9) for name, share in fractions.items()}
+            part_of[patient] = max(lacking, key=lacking.get)
+            given[part_of[patient]] += 1
     return part_of

@@ -81,11 +81,12 @@ def test_negative_x_is_the_left_of_the_patient(mni, sides):
 
 
 def test_the_planes_between_the_sides_are_where_the_documentation_puts_them():
-    on_the_planes = describe_position((0, -17, 5))
-    just_off = describe_position((-0.01, -17.01, 4.99))
+    def sides(mni):
+        position = describe_position(mni)
+        return position.left_right, position.front_rear, position.upper_lower
 
-    assert (on_the_planes.left_right, on_the_planes.front_rear, on_the_planes.upper_lower) == ("right", "front", "upper")
-    assert (just_off.left_right, just_off.front_rear, just_off.upper_lower) == ("left", "rear", "lower")
+    assert sides((0, -17, 5)) == ("right", "front", "upper")
+    assert sides((-0.01, -17.01, 4.99)) == ("left", "rear", "lower")
 
 
 def test_a_position_only_uses_labels_that_are_allowed():
