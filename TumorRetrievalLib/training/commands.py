@@ -72,9 +72,11 @@ def draw_bank(folder: Path, count: int, progress: Progress | None = None) -> Geo
     bank = GeometryBank(folder)
     present = set(bank.seeds())
     missing = [seed for seed in range(BANK_FIRST_SEED, BANK_FIRST_SEED + count) if seed not in present]
+    chunks = [missing[start : start + 16] for start in range(0, len(missing), 16)]
+    if not chunks:
+        return bank
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as pool:
-        chunks = [missing[start : start + 16] for start in range(0, len(missing), 16)]
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(chunks)), mp_context=context) as pool:
         work = [pool.submit(fill_bank, str(folder), chunk) for chunk in chunks]
         for number, future in enumerate(as_completed(work), start=1):
             future.result()
