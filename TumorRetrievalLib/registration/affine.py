@@ -1,5 +1,8 @@
 """Patient to atlas: rough starts, then similarity, then affine, each judged before it is used.
 
+A plain registration of a head with the bare brain of the atlas stretches the atlas until it fills the skull. So the
+brain is made out first, without the atlas; what comes out then has to agree with it.
+
 All images are brought to world axes first (`view.py`, `template.py`), so that the transforms below map RAS mm to RAS mm
 and no file's axes or handedness can turn left into right.
 """
@@ -27,6 +30,7 @@ LARGEST_TURN_DEG = 50.0
 LEAST_OVERLAP = 0.85
 LEAST_AGREEMENT = 1.01
 
+_STARTS = 2
 _SAMPLED = 0.3
 _SEED = 7
 _THREADS = 1
@@ -81,12 +85,12 @@ def register_to_atlas(volume: Volume, *, progress: Progress | None = None) -> At
 
 
 def _register(scan: Volume, skull_stripped: bool, report: Progress) -> _Fit:
-    template = load_template(skull_stripped)
+    template = load_template()
     view = view_patient(scan, skull_stripped=skull_stripped)
     if not view.brain.any():
         raise RegistrationFailed("no brain stands out in it.")
     report(0.1, "Finding the pose of the head")
-    starts = find_starts(template, view, count=1 if skull_stripped else 3)
+    starts = find_starts(template, view, _STARTS)
     turned = turned_better(template, view, starts[0])
     if turned:
         raise RegistrationFailed(f"its header seems wrong, the head fits the atlas better {turned}.")
@@ -146,8 +150,19 @@ class _ItkImages:
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(_SAMPLED, _SEED)
         method.SetInterpolator(SimpleITK.sitkLinear)
-        # Steps are mm of the largest shift. ITK's own estimate of the first step sent affine fits far away.
-        method.SetOptimizerAsRegularStepGradientDescent(0.3, 0.01, 200, 0.7, 1e-6, method.Never)
+        # With a line search every step is an improvement; fixed or estimated steps sent some affine fits far away.
+        method.SetOptimizerAsConjugateGradientLineSearch(
+            learningRate=1.0,
+            numberOfIterations=50,
+            convergenceMinimumValue=1e-5,
+            convergenceWindowSize=6,
+            lineSearchLowerLimit=0.0,
+            lineSearchUpperLimit=3.0,
+            lineSearchEpsilon=0.05,
+            lineSearchMaximumIterations=8,
+            estimateLearningRate=method.EachIteration,
+            maximumStepSizeInPhysicalUnits=1.0,
+        )
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetNumberOfThreads(_THREADS)
         method.SetInitialTransform(transform, inPlace=True)

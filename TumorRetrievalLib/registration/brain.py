@@ -1,13 +1,13 @@
 """The brain inside a head, found without the atlas, so that it can judge what the atlas says.
 
 In contrast-enhanced T1 the brain is the one large body of even intensity; bone and fluid part it from the scalp, and
-what bridges them (nerves, vessels, the neck's muscles) is thin. So: keep ordinary intensities, peel off 8 mm, keep the
+what bridges them (nerves, vessels, the neck's muscles) is thin. So: keep ordinary intensities, peel off 1 cm, keep the
 part in the middle of the head, and let it grow back.
 """
 
 import numpy as np
 
-_PEEL_MM = 8.0
+_PEEL_MM = 10.0
 _DARKEST, _BRIGHTEST = 0.62, 1.45
 """Ordinary tissue, in units of the median intensity in the middle of the head."""
 _TOP_TO_CENTRE_MM = 75.0

@@ -15,13 +15,16 @@ _EMPTY_FACE = 0.02
 _STRIPPED_BACKGROUND = 0.4
 """Share of one single value on the faces of a scan from which on somebody must have set it."""
 _LARGEST_BRAIN_ML = 2300.0
+_BRIGHTEST_IN_HEAD = 2.6
+"""Times the brain's median intensity, so that fat at the brain's edge does not take up the range of intensities."""
 
 
 @dataclass(frozen=True, eq=False)
 class PatientView:
     """A scan on a 3 mm grid whose axes are R, A and S, whatever the file's axes are.
 
-    :param image: float32 (i, j, k), clipped to the scan's ordinary range; lowest outside the patient.
+    :param image: float32 (i, j, k), clipped to the scan's ordinary range; lowest outside the patient, and in a head
+        also outside the brain: the atlas has no skull to compare with.
     :param known: bool, same shape; False where the scan's field of view ends inside the patient.
     :param brain: bool, same shape; the brain as made out in the scan itself, without the atlas. May be wrong or empty
         in a head whose brain does not stand out.
@@ -71,6 +74,7 @@ def view_patient(volume: Volume, *, skull_stripped: bool) -> PatientView:
         brain = filled_largest_part(part, SPACING_MM)
     else:
         brain = brain_in_head(image, SPACING_MM)
+        image = _without_skull(image, brain, outside)
     return PatientView(image, known, brain & known, grid)
 
 
@@ -86,6 +90,17 @@ def shrunk(volume: Volume) -> Volume:
     to_old = np.diag([*factors.astype(float), 1.0])
     to_old[:3, 3] = (factors - 1) / 2
     return Volume(data, volume.affine @ to_old)
+
+
+def _without_skull(image: np.ndarray, brain: np.ndarray, outside: float) -> np.ndarray:
+    """The brain with one voxel around it, for what its rough outline misses."""
+    from scipy import ndimage
+
+    if not brain.any():
+        return image
+    brightest = outside + _BRIGHTEST_IN_HEAD * np.median(image[brain] - outside)
+    kept = ndimage.binary_dilation(brain)
+    return np.where(kept, np.minimum(image, brightest), outside).astype(np.float32)
 
 
 def _faces(data: np.ndarray) -> list[np.ndarray]:
