@@ -31,6 +31,7 @@ from TumorRetrievalLib.retrieval.vector_search import VectorSearch
 from TumorRetrievalLib.retrieval.writer_lock import WriterLock
 
 _FILTERS_KEPT = 4
+_SCORED_AT_ONCE = 1 << 16
 _NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
@@ -166,6 +167,10 @@ class CaseIndex:
     def __contains__(self, case_id: str) -> bool:
         return store.has_case(self._database, case_id)
 
+    def case_ids(self) -> list[str]:
+        """The ids of all cases, in order."""
+        return store.case_ids(self._database)
+
     def get(self, case_id: str) -> Case:
         """A case with all its tumors.
 
@@ -220,7 +225,8 @@ class CaseIndex:
         # with the same blocks alike and so keeps their order: each such subset is searched by itself.
         found = [
             self._search.candidates(np.array(queries, dtype=np.float32), k, subset)
-            for subset in self._subsets(filters or Filters())
+            for blocks, subset in self._subsets(filters or Filters())
+            if blocks & np.bitwise_or.reduce(self._bits_of_blocks(np.array(queries)))
         ]
         return [
             self._ranked(query, np.concatenate([_NO_ROWS, *rows]), k)
@@ -228,26 +234,38 @@ class CaseIndex:
         ]
 
     def _ranked(self, query: np.ndarray, rows: np.ndarray, k: int) -> list[Hit]:
-        shares = block_shares(query, self._vectors[rows], self.layout)
-        scores = similarities(shares)
-        order = np.lexsort((self._rank_of_ids[rows], -scores))
-        best = [i for i in order[:k] if np.isfinite(scores[i])]
+        if len(rows) > _SCORED_AT_ONCE:  # that many tie, for example when only the predicted type counts
+            starts = range(0, len(rows), _SCORED_AT_ONCE)
+            parts = [rows[start : start + _SCORED_AT_ONCE] for start in starts]
+            rows = np.concatenate([part[self._best(query, part, k)[0]] for part in parts])
+        best, scores, shares = self._best(query, rows, k)
         records = store.read_tumors(self._database, rows[best].tolist())
         return [
-            Hit(case, float(scores[i]), dict(zip(self.layout.names, shares[i].tolist(), strict=True)), record)
-            for i, (case, record) in zip(best, records, strict=True)
+            Hit(case, score, dict(zip(self.layout.names, its_shares, strict=True)), record)
+            for (case, record), score, its_shares in zip(records, scores.tolist(), shares.tolist(), strict=True)
         ]
 
-    def _subsets(self, filters: Filters) -> list:
-        """What a filter lets through, as subsets of the search, one for each set of known blocks; None: everything."""
+    def _best(self, query: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where among `rows` the k best are, the best first, with their scores and the shares of their blocks."""
+        shares = block_shares(query, self._vectors[rows], self.layout)
+        scores = similarities(shares)
+        order = np.lexsort((self._rank_of_ids[rows], -scores))[:k]
+        order = order[np.isfinite(scores[order])]
+        return order, scores[order], shares[order]
+
+    def _subsets(self, filters: Filters) -> list[tuple[int, object]]:
+        """What a filter lets through, one subset of the search for each set of known blocks: (its bits, subset).
+
+        The subset None is everything.
+        """
         search = self._search
         if filters not in self._kept_subsets:
             if filters == Filters() and len(self._patterns) == 1:
-                subsets = [None]
+                subsets = [(self._patterns[0], None)]
             else:
                 rows = store.matching_rows(self._database, filters)
-                parts = [rows[self._pattern_of_row[rows] == pattern] for pattern in self._patterns]
-                subsets = [search.subset(part) for part in parts if len(part)]
+                parts = [(bits, rows[self._pattern_of_row[rows] == bits]) for bits in self._patterns]
+                subsets = [(bits, search.subset(part)) for bits, part in parts if len(part)]
             self._kept_subsets[filters] = subsets
             if len(self._kept_subsets) > _FILTERS_KEPT:
                 self._kept_subsets.popitem(last=False)
@@ -263,11 +281,14 @@ class CaseIndex:
         if self._built_search is None:
             self._built_search = self._make_search(self._vectors)
             self._vectors = self._built_search.vectors  # one copy is enough
-            known = self.layout.known_blocks(self._vectors)
-            self._pattern_of_row = known @ (1 << np.arange(known.shape[1]))
+            self._pattern_of_row = self._bits_of_blocks(self._vectors)
             self._patterns = np.unique(self._pattern_of_row)
             self._rank_of_ids = store.rank_of_ids(self._database)
         return self._built_search
+
+    def _bits_of_blocks(self, vectors: np.ndarray) -> np.ndarray:
+        """Which blocks each vector has, as bits of a number; shape (n,)."""
+        return self.layout.known_blocks(vectors) @ (1 << np.arange(len(self.layout.blocks)))
 
     # Writing
 

@@ -203,6 +203,27 @@ def test_nearly_equal_tumors_are_ordered_by_what_really_differs(tmp_path):
     assert orders[0] == orders[1] == [(f"c{i:02d}", "1") for i in np.argsort(-exact)[:10]]
 
 
+def test_ties_of_any_number_are_ordered_by_name_in_little_memory(tmp_path, monkeypatch):
+    cohort = Cohort(200, distinct=1)
+    expected = cohort.brute_force(cohort.vectors[0][0], 15, {"type": 1})
+    with cohort.fill(tmp_path / "index") as index:
+        at_once = index.search(cohort.vectors[0][:1], 15, weights={"type": 1})
+        monkeypatch.setattr("TumorRetrievalLib.retrieval.case_index._SCORED_AT_ONCE", 32)
+        in_parts = index.search(cohort.vectors[0][:1], 15, weights={"type": 1})
+
+    assert names(at_once[0]) == names(in_parts[0]) == [(case, tumor) for case, tumor, _ in expected]
+
+
+def test_a_tumor_without_any_block_that_counts_is_never_found(tmp_path):
+    cohort = Cohort(40, some_unknown=True)
+    place = DEFAULT_LAYOUT.slices["position"]
+    query = next(vector for vector in np.concatenate(cohort.vectors) if vector[place].any())
+    with cohort.fill(tmp_path / "index") as index:
+        (hits,) = index.search(query[None], 1000, weights={"position": 1})
+
+        assert len(hits) == sum(bool(vector[place].any()) for vector in np.concatenate(cohort.vectors)) < len(index)
+
+
 def test_without_faiss_an_index_uses_numpy(monkeypatch, cohort, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", None)
 
