@@ -67,7 +67,7 @@ def evaluate_retrieval(
     reader = tumor_reader(model)
     identity = model_identity(reader.model.contract)
     with CaseIndex.open(index or resource("Index"), identity) as opened:
-        cases = {case.id: case for case in opened.all_cases()}
+        cases = {case_id: opened.get(case_id) for case_id in opened.case_ids()}
         vectors = {case_id: opened.vectors_of(case_id) for case_id in cases}
         layout = opened.layout
     parts = split_by_patient(cases.values(), {"gallery": 1 - HELD_OUT, "held out": HELD_OUT}, seed)

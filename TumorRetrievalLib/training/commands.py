@@ -4,7 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from TumorRetrievalLib.networks.default import DefaultNetwork
 from TumorRetrievalLib.networks.pisov import PisovNetwork
 from TumorRetrievalLib.networks.weights import save_model
 from TumorRetrievalLib.synthesis.bank import GeometryBank, fill_bank
-from TumorRetrievalLib.training import paper_samples, samples
+from TumorRetrievalLib.training import calibration, paper_samples, samples
 from TumorRetrievalLib.training.recipes import RECIPES
 from TumorRetrievalLib.training.trainer import TrainingRun, train
 
@@ -60,18 +60,23 @@ def train_recipe(
         )
     else:
         network = DefaultNetwork(tasks=samples.TASKS)
-        bank = draw_bank(out / "drawings", drawings, lambda f, m: report(0.2 * f, m))
+        bank = draw_bank(out / "drawings", BANK_FIRST_SEED, drawings, lambda f, m: report(0.2 * f, m))
         crops = samples.PaintedCrops(bank, recipe.crop, recipe.seed)
         batches = samples.painted_batches(crops, recipe.batch_size, workers)
-    run = train(network, batches, recipe, out, progress=lambda f, m: report(0.2 + 0.8 * f, m))
-    return save_model(out / "model", run.network, contract_of(name, run))
+    run = train(network, batches, recipe, out, progress=lambda f, m: report(0.2 + 0.75 * f, m))
+    contract = contract_of(name, run)
+    if name == "default":
+        report(0.95, "Choosing thresholds")
+        fresh = draw_bank(out / "calibration", calibration.FIRST_SEED, max(2, drawings // 50))
+        contract |= asdict(calibration.calibrate(run.network, fresh))
+    return save_model(out / "model", run.network, contract)
 
 
-def draw_bank(folder: Path, count: int, progress: Progress | None = None) -> GeometryBank:
-    """A bank with at least `count` drawn patients; those that are there already are kept."""
+def draw_bank(folder: Path, first_seed: int, count: int, progress: Progress | None = None) -> GeometryBank:
+    """A bank with the patients of `count` seeds from `first_seed` on; those that are there already are kept."""
     bank = GeometryBank(folder)
     present = set(bank.seeds())
-    missing = [seed for seed in range(BANK_FIRST_SEED, BANK_FIRST_SEED + count) if seed not in present]
+    missing = [seed for seed in range(first_seed, first_seed + count) if seed not in present]
     chunks = [missing[start : start + 16] for start in range(0, len(missing), 16)]
     if not chunks:
         return bank

@@ -71,7 +71,7 @@ class Recipe:
 DEFAULT = Recipe(
     name="default",
     loss="default",
-    task_weights={"type": 0.2},
+    task_weights={"type": 0.2, "enhancement": 0.1},
     batch_size=2,
     crop=64,
     optimizer="adamw",
@@ -81,7 +81,7 @@ DEFAULT = Recipe(
     warmup_steps=60,
     clip_norm=2.0,
     ema_decay=0.998,
-    max_minutes=60,
+    max_minutes=80,
 )
 
 # Pisov et al. 2018, section 3.1: 120 epochs of 200 batches of two 120^3 patches; SGD with Nesterov momentum at 0.1,

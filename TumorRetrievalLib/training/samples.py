@@ -58,16 +58,25 @@ class PaintedCrops(Dataset):
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, list[int], dict[str, int]]:
         """(image (4, n, n, n), masks (2, n, n, n), box i0 i1 j0 j1 k0 k1, labels)."""
-        rng, generator = streams(self.seed, f"sample {number}")
-        if not self._patients or number % 256 == 0:
-            self._patients = self.bank.seeds()
-        drawing, geometry = self.bank.read(self._patients[int(rng.integers(len(self._patients)))])
+        rng, generator, patient = self._begin(number)
+        drawing, geometry = self.bank.read(patient)
         origin = rng.integers(0, CROP - self.crop + 1, 3)
         region = tuple(slice(int(a), int(a) + self.crop) for a in origin)
         geometry = cropped(geometry, region)
         axes = tuple(a[part] for a, part in zip(axes_of(drawing.grid), region, strict=True))
         painted = paint(geometry, axes, draw_style(rng), rng, generator)
         return assemble(drawing, geometry, painted, rng, self.mix)
+
+    def spacing_of(self, number: int) -> float:
+        """Edge of a sample's voxels in mm."""
+        return self.bank.read(self._begin(number)[2])[0].spacing_mm
+
+    def _begin(self, number: int) -> tuple[np.random.Generator, torch.Generator, int]:
+        """A sample's sources of randomness, and the seed of its patient."""
+        rng, generator = streams(self.seed, f"sample {number}")
+        if not self._patients or number % 256 == 0:
+            self._patients = self.bank.seeds()
+        return rng, generator, self._patients[int(rng.integers(len(self._patients)))]
 
 
 def assemble(
