@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
+from TumorRetrievalLib.networks.autoencoder import Reconstruction
 from TumorRetrievalLib.networks.batch import Batch, Output
 
 # Voxels added to both sides of the Dice fraction: a mask of a few voxels must not decide the step.
@@ -66,7 +67,34 @@ def default_loss(output: Output, batch: Batch, task_weights: Mapping[str, float]
     return total, parts
 
 
-LOSSES = {"default": default_loss, "paper": paper_loss}
+def reconstruction_loss(
+    output: Reconstruction, batch: Batch, task_weights: Mapping[str, float]
+) -> tuple[torch.Tensor, Parts]:
+    """Section 3.4 of Rosier 2022: MONAI's Dice loss of the reconstructed masks, plus, for a VAE, beta * D_KL.
+
+    The divergence is summed over the latent dimensions and over the batch, as in the author's public program: beta has
+    the meaning that it has there only with batches of two.
+
+    :param task_weights: {"divergence": beta} for a VAE, nothing for an autoencoder.
+    :returns: the total (a scalar with a gradient) and its unweighted parts, detached, by name.
+    """
+    from monai.losses import DiceLoss  # loading it takes seconds, and only this loss needs it
+
+    dice_loss = DiceLoss(sigmoid=True, smooth_nr=0.0, smooth_dr=1e-5)(output.masks, batch.masks)
+    total, parts = dice_loss, {"dice_loss": dice_loss.detach()}
+    if output.log_variance is not None:
+        divergence = divergence_from_standard_normal(output.embedding, output.log_variance)
+        total = total + task_weights["divergence"] * divergence
+        parts["divergence"] = divergence.detach()
+    return total, parts
+
+
+def divergence_from_standard_normal(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """The Kullback-Leibler divergence of independent normal distributions from the standard one; a scalar, summed."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
+
+
+LOSSES = {"default": default_loss, "paper": paper_loss, "reconstruction": reconstruction_loss}
 
 
 def _cross_entropy(output: Output, batch: Batch, task: str) -> torch.Tensor:

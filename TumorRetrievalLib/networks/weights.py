@@ -17,6 +17,7 @@ from torch import nn
 
 from TumorRetrievalLib.errors import WeightsError
 from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.networks.autoencoder import MaskAutoencoder
 from TumorRetrievalLib.networks.default import DefaultNetwork
 from TumorRetrievalLib.networks.device import choose_device
 from TumorRetrievalLib.networks.pisov import PisovNetwork
@@ -25,7 +26,11 @@ WEIGHTS_NAME = "weights.safetensors"
 CONTRACT_NAME = "model.json"
 FORMAT = 1
 
-REGISTRY: dict[str, type[nn.Module]] = {"default": DefaultNetwork, "pisov": PisovNetwork}
+REGISTRY: dict[str, type[nn.Module]] = {
+    "default": DefaultNetwork,
+    "pisov": PisovNetwork,
+    "mask_autoencoder": MaskAutoencoder,
+}
 
 # Above this rounding error, as a share of its largest number, a kernel keeps float32. Half precision rounds by at most
 # 2^-11 of a number, unless the number overflows it or, being tiny like its whole kernel, falls below its range.
