@@ -45,6 +45,8 @@ def test_the_similarity_is_the_weighted_mean_of_the_blocks_cosines(numbers, seed
     shares, score = compare(one, other, dict(zip(NAMES, numbers, strict=True)))
 
     cosines = [float(one[part] @ other[part]) for part in DEFAULT_LAYOUT.slices.values()]
+    query = DEFAULT_LAYOUT.query_vector(one, dict(zip(NAMES, numbers, strict=True)))
+    assert float(query @ other) == pytest.approx(score, abs=1e-6)
     assert score == sum(shares.values())
     assert score == pytest.approx(np.average(cosines, weights=numbers), abs=1e-6)
     assert [shares[name] for name in NAMES] == pytest.approx(np.multiply(cosines, numbers) / sum(numbers), abs=1e-6)
