@@ -79,14 +79,20 @@ def normalise_crop(raw: np.ndarray, signal: np.ndarray, brain: np.ndarray | None
 def has_signal(data: np.ndarray) -> np.ndarray:
     """Where a scan has signal: not the background value of a stripped scan, and above an Otsu-like floor otherwise.
 
-    A scan whose most common value fills at least a tenth of it (the zeros of a stripped scan, or their image under a
-    z-score) has that value as background. Any other scan has noise as background, which lies below a tenth of the
-    99th percentile.
+    A scan of which a tenth has one and the same value, far more than any other, has that value as background: the
+    zeros of a stripped scan, also where a z-score of the brain alone has made half of the brain negative. Any other
+    scan has noise as background, which lies below a tenth of the 99th percentile.
     """
     values = np.asarray(data, np.float32)
-    corner = values.ravel()[:: max(1, values.size // 200_000)]
-    lowest = corner.min()
-    if np.mean(corner == lowest) >= 0.1:
+    some = values.ravel()[:: max(1, values.size // 200_000)]
+    lowest, top = some.min(), np.percentile(some, 99)
+    if np.mean(some == lowest) >= 0.1:
         return values > lowest
-    top = np.percentile(corner, 99)
+    found, counts = np.unique(some, return_counts=True)
+    second, first = np.sort(np.append(counts, 0))[-2:]
+    common = found[counts.argmax()]
+    # Whole-numbered noise has a most common value too, but its neighbours are nearly as common; and a windowed scan
+    # may be saturated.
+    if first >= 0.1 * some.size and first >= 5 * second and common < top:
+        return values != common
     return values > lowest + 0.1 * (top - lowest)

@@ -99,7 +99,7 @@ class GeometryBank:
         """
         path = self.folder / f"{seed}.npz"
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 facts = json.loads(str(stored["drawing"]))
                 facts["center_ras"] = tuple(facts["center_ras"])
                 return Drawing(**facts), _unpack(stored["voxels"])

@@ -15,7 +15,7 @@ from TumorRetrievalLib.synthesis.raster import Geometry, rasterise
 SPACING_MM = 1.5
 SHAPE = (120, 144, 120)
 CENTER_RAS = (0.0, -18.0, 4.0)
-"""The grid of a whole scan: it holds every head that `Anatomy` can make."""
+"""The grid of a whole scan: of the largest heads that `Anatomy` makes it cuts off a few mm."""
 
 
 @dataclass(frozen=True, eq=False)
