@@ -133,6 +133,11 @@ def count_by_type(database: sqlite3.Connection) -> dict[str, int]:
     return dict(database.execute(sql).fetchall())
 
 
+def case_ids(database: sqlite3.Connection) -> list[str]:
+    """The ids of all cases, in order."""
+    return [case_id for (case_id,) in database.execute("SELECT id FROM cases ORDER BY id")]
+
+
 def has_case(database: sqlite3.Connection, case_id: str) -> bool:
     """Whether there is such a case."""
     return database.execute("SELECT 1 FROM cases WHERE id = ?", (case_id,)).fetchone() is not None
