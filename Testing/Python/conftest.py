@@ -27,3 +27,12 @@ def real_data() -> Path:
     if not _REAL_DATA.is_dir():
         pytest.skip(f"the real scans are not here: there is no folder {_REAL_DATA}")
     return _REAL_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_these_tests(tmp_path_factory):
+    """Scans that are made again go to a folder of the tests, not of the user."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TUMOR_RETRIEVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()

@@ -24,14 +24,6 @@ WITH_MASK = [
 WITHOUT_MASK = ["BraTSReg_002_pre", "BraTSReg_002_post", "BraTS-MET-00110-000"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache_of_these_tests(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TUMOR_RETRIEVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
 def find(t1c: Path, out: Path, box: Box, flair: Path | None = None, around: str = "core") -> dict:
     return find_similar(FindRequest(t1c=t1c, flair=flair, boxes=[box], around=around, k=2, out=out))
 

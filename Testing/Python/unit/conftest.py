@@ -12,15 +12,6 @@ from TumorRetrievalLib.imaging.box import parse_box
 from TumorRetrievalLib.resources import resource
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache_of_these_tests(tmp_path_factory):
-    """Scans that are made again go to a folder of the tests, not of the user."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TUMOR_RETRIEVAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A folder with a narrow network that nobody trained."""
