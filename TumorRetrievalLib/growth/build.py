@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import InvalidGrowth, TumorRetrievalError
+from TumorRetrievalLib.errors import CannotWrite, InvalidGrowth, TumorRetrievalError
 from TumorRetrievalLib.growth.atlas import GrowthAtlas
 from TumorRetrievalLib.growth.bricks import gather, pack
 from TumorRetrievalLib.growth.database import SimulationDatabase, join, read_database, write_database
@@ -27,8 +27,7 @@ ORIGIN_LOW, ORIGIN_HIGH = np.array((0.15, 0.2, 0.15)), np.array((0.7, 0.8, 0.7))
 WHOLE_ML, CORE_ML = (5.0, 250.0), (0.5, 150.0)
 # The thesis draws D and rho evenly, and 9 in 10 of its tumors are then of no realistic size. Within its ranges only
 # these lambda (mm^2) give a core and a whole tumor of realistic proportions.
-SPREAD = (0.3, 60.0)
-_SIMULATIONS_PER_SHARD = 32
+SPREAD = (0.5, 40.0)
 # Steps of an additive recurrence that fills a box of four dimensions evenly (R-sequence of Roberts 2018): the base is
 # the root of x^5 = x + 1.
 _STEPS = 1.1673039782614187 ** -np.arange(1.0, 5.0)
@@ -40,10 +39,12 @@ class BuildPlan:
 
     :param seed: another seed, other tumors.
     :param snapshots: tumors taken from one simulation, at different sizes.
+    :param shard: simulations done at a time; a killed build loses at most so many for each worker.
     """
 
     seed: int = 0
     snapshots: int = 3
+    shard: int = 32
 
 
 def build_database(
@@ -86,7 +87,10 @@ class _Shards:
     """The parts of a build, made in any order and used in theirs."""
 
     def __init__(self, folder: Path, atlas: GrowthAtlas, plan: BuildPlan):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
         self._folder, self._atlas, self._plan = folder, atlas, plan
         self._parts: dict[int, SimulationDatabase] = {}
 
@@ -140,7 +144,7 @@ def simulate_shard(atlas: GrowthAtlas, plan: BuildPlan, index: int) -> Simulatio
     """The tumors of one shard: a fixed share of the sequence of draws, simulated one after the other."""
     atlas = _atlas_of_this_process(atlas)
     snapshots = []
-    for number in range(index * _SIMULATIONS_PER_SHARD, (index + 1) * _SIMULATIONS_PER_SHARD):
+    for number in range(index * plan.shard, (index + 1) * plan.shard):
         origin, spread, volumes = draw(atlas, plan, number)
         try:
             snapshots += [s for s in simulate_to_volumes(atlas, origin, spread, volumes) if _is_realistic(s)]

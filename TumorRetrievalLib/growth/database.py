@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import SimulationsDamaged, SimulationsOfAnotherAtlas, TumorRetrievalError, UnreadableFile
+from TumorRetrievalLib.errors import InvalidImage, SimulationsDamaged, SimulationsOfAnotherAtlas, UnreadableFile
 from TumorRetrievalLib.growth.atlas import GrowthAtlas
 from TumorRetrievalLib.growth.brick_kernels import count_bricks
 from TumorRetrievalLib.growth.bricks import BRICK, WORDS, SparseMasks
@@ -156,13 +156,11 @@ def read_database(path) -> SimulationDatabase:
     try:
         header, body = _read_header(path, content)
         return _database_from(header, _read_arrays(header, body))
-    except TumorRetrievalError:
-        raise
-    # Whatever a hostile header makes Python stumble over: missing keys, wrong types, numbers out of range.
+    except (_Contradiction, InvalidImage) as error:
+        raise _damaged(path, str(error)) from error
+    # Whatever else a hostile header makes Python stumble over: missing keys, wrong types, numbers out of range.
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
         raise _damaged(path, f"its contents make no sense ({error})") from error
-    except _Contradiction as error:
-        raise _damaged(path, str(error)) from error
 
 
 class _Contradiction(Exception):

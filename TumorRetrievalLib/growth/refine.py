@@ -80,11 +80,11 @@ class Target:
 
 def refine(
     atlas: GrowthAtlas,
-    coarse_atlas: GrowthAtlas,
     whole: np.ndarray,
     core: np.ndarray,
     starts: Sequence[GrowthParameters],
     *,
+    coarse_atlas: GrowthAtlas | None = None,
     whole_weight: float = 1.0,
     core_weight: float = 1.0,
     progress: Callable[[float, str], None] | None = None,
@@ -92,11 +92,11 @@ def refine(
     """The parameters around `starts` whose tumor overlaps best with two masks.
 
     :param atlas: the atlas of the masks' grid.
-    :param coarse_atlas: the same with half as many voxels along each edge.
     :param whole: (n, n, n), not 0 where the whole tumor is.
     :param core: the same for its core.
     :param starts: the best matches of the database, best first; each is improved on the coarse grid, the best of them
         on the fine one.
+    :param coarse_atlas: the same atlas with half as many voxels along each edge, to save time; without it all is fine.
     :raises InvalidTumorMask: if the whole tumor is empty, or the masks are not on the atlas' grid.
     """
     whole, core = whole != 0, core != 0
@@ -105,8 +105,10 @@ def refine(
             f"Two masks of {atlas.grid.shape} voxels are needed, and a whole tumor that is not empty."
         )
     weights = (whole_weight, core_weight)
-    coarse = Target(coarse_atlas, _halved(whole), _halved(core), weights)
-    fine = Target(atlas, whole, core, weights)
+    fine = coarse = Target(atlas, whole, core, weights)
+    if coarse_atlas is not None:
+        edge = coarse_atlas.grid.shape[0]
+        coarse = Target(coarse_atlas, _shrunk(whole, edge), _shrunk(core, edge), weights)
     found = []
     for number, start in enumerate(starts):
         if progress:
@@ -128,7 +130,7 @@ def refine(
     dice = [_dice(grown.data != 0, mask) for grown, mask in ((snapshot.whole, whole), (snapshot.core, core))]
     if progress:
         progress(1.0, "Fitted")
-    return Refinement(snapshot, *dice, coarse.runs + fine.runs)
+    return Refinement(snapshot, *dice, sum(target.runs for target in {coarse, fine}))
 
 
 def _improve(target: Target, origin, spread: float, reach, runs: int):
@@ -173,9 +175,10 @@ def _peak(times: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     return float(scores[n] + slope * shift + curvature * shift**2), float(times[n] + shift)
 
 
-def _halved(mask: np.ndarray) -> np.ndarray:
-    n = mask.shape[0] // 2
-    return mask.reshape(n, 2, n, 2, n, 2).sum(axis=(1, 3, 5)) >= 4
+def _shrunk(mask: np.ndarray, edge: int) -> np.ndarray:
+    factor = mask.shape[0] // edge
+    blocks = mask.reshape(edge, factor, edge, factor, edge, factor)
+    return 2 * blocks.sum(axis=(1, 3, 5)) >= factor**3
 
 
 def _dice(a: np.ndarray, b: np.ndarray) -> float:
