@@ -107,3 +107,19 @@ class CaseAlreadyIndexed(TumorRetrievalError):
 
 class CurvedTransform(TumorRetrievalError):
     """A node of the scene lies under a transform that bends space, where a straight one is needed."""
+
+
+class InvalidRequest(TumorRetrievalError):
+    """A request to the worker that cannot be understood."""
+
+
+class NotEnoughMemory(TumorRetrievalError):
+    """The computer's or the GPU's memory was too small for a task."""
+
+
+class WorkerOutdated(TumorRetrievalError):
+    """The worker and its client are of different versions."""
+
+
+class WorkerFailed(TumorRetrievalError):
+    """The worker process could not be started, ended by itself, or stopped answering."""
