@@ -1,0 +1,206 @@
+"""The panels in the host, on a small patient, with a worker that answers as a test tells it to."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[4]
+if str(ROOT / "TumorRetrieval") not in sys.path:
+    sys.path.insert(0, str(ROOT / "TumorRetrieval"))
+
+CENTER = (12.0, -6.0, 8.0)
+"""The middle of the patient's tumor, RAS mm."""
+
+
+def wait_until(condition, seconds: float = 10.0) -> None:
+    """Let Qt's events happen until something is so."""
+    from PySide6.QtWidgets import QApplication
+
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+class FakeWorker:
+    """A `tasks.Worker` without a process.
+
+    `answers` maps a task to a function of its arguments: it returns the result, or raises a `TumorRetrievalError`, or
+    returns None to let the task go on for ever.
+    """
+
+    def __init__(self):
+        self.answers = {}
+        self.asked: list[tuple[str, dict]] = []
+        self.cancelled: list[int] = []
+        self.started = self.closed = False
+        self._events = []
+
+    def start(self):
+        self.started = True
+
+    def submit(self, task, arguments):
+        from TumorRetrievalGui.tasks import Event, Failure
+
+        from TumorRetrievalLib.errors import TumorRetrievalError
+
+        # As the real one, it sees only what can be told in JSON.
+        self.asked.append((task, json.loads(json.dumps(arguments))))
+        request = len(self.asked)
+        try:
+            result = self.answers[task](arguments)
+        except TumorRetrievalError as error:
+            self._events.append(Event(request, failure=Failure(str(error))))
+            return request
+        self._events.append(Event(request, 0.5, "Reading the tumors"))
+        if result is not None:
+            self._events.append(Event(request, result=result))
+        return request
+
+    def cancel(self, request):
+        self.cancelled.append(request)
+
+    def poll(self):
+        events, self._events = self._events, []
+        return events
+
+    def close(self):
+        self.closed = True
+
+    def tasks(self, name):
+        """The arguments of every request for a task."""
+        return [arguments for task, arguments in self.asked if task == name]
+
+
+def hit(number: int, **changes) -> dict:
+    """A similar case as the worker tells it."""
+    kinds = ("glioma", "meningioma", "metastasis", "glioma")
+    score = 0.95 - 0.07 * number
+    return {
+        "case": f"case-{number}",
+        "tumor": "1",
+        "score": score,
+        "blocks": {"appearance": score * 0.4, "type": score * 0.2, "position": score * 0.25, "extent": score * 0.15},
+        "type": kinds[number % len(kinds)],
+        "area": "frontal lobe",
+        "left_right": "right",
+        "volume_ml": 4.2 + 9 * number,
+        **changes,
+    }
+
+
+def tumor(number: int = 0, hits: int = 5) -> dict:
+    """What the worker says of one box."""
+    return {
+        "box": {"center_ras": list(CENTER), "size_mm": [24, 24, 24], "axes": np.eye(3).tolist()},
+        "types": {"glioma": 0.7, "metastasis": 0.2, "meningioma": 0.1},
+        "area": "frontal lobe" if number == 0 else "cerebellum",
+        "core_ml": 7.2,
+        "whole_ml": 21.0,
+        "hits": [hit(i + 5 * number) for i in range(hits)],
+    }
+
+
+def brain(center=CENTER, radius=12.0, seed=0):
+    """A made-up head, 3 mm: a bright ball of tumor in a darker ball of brain. :returns: a Volume and a mask."""
+    from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
+
+    grid = Grid.around((0, 0, 0), 3.0, (56, 64, 50))
+    points = grid.voxel_centres()
+    inside = np.linalg.norm(points / (70, 85, 65), axis=1) < 1
+    lesion = np.linalg.norm(points - np.array(center), axis=1) < radius
+    noise = np.random.default_rng(seed).normal(0, 6, len(points))
+    values = (inside * (90 + 25 * np.sin(points[:, 1] / 9) + noise) + lesion * 110).reshape(grid.shape)
+    mask = lesion.reshape(grid.shape).astype(np.uint8)
+    return Volume(values.astype(np.float32), grid.affine), LabelMap(mask, grid.affine)
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """A worker that finds five cases for every box, and hands out the images of each."""
+    from TumorRetrievalLib.imaging.files import write_labels, write_volume
+
+    made = FakeWorker()
+
+    def masks():
+        _, mask = brain()
+        paths = {name: tmp_path / f"{name}.nii.gz" for name in ("tumor_core", "whole_tumor")}
+        for path in paths.values():
+            write_labels(path, mask)
+        return {name: str(path) for name, path in paths.items()}
+
+    def find(arguments):
+        tumors = [tumor(number) for number in range(len(arguments["boxes"]))]
+        return {"tumors": tumors, "masks": masks(), "notes": [], "query": "q1", "patient_to_atlas": np.eye(4).tolist()}
+
+    def case(arguments):
+        number = int(arguments["case"].split("-")[1])
+        center = (-20.0 + 4 * number, 10.0, 5.0)
+        volume, mask = brain(center, 8.0 + number, seed=number)
+        scan, core = tmp_path / f"{number}_t1c.nii", tmp_path / f"{number}_core.nii"
+        write_volume(scan, volume)
+        write_labels(core, mask)
+        return {"t1c": str(scan), "core": str(core), "whole": str(core), "center_ras": center, "case_to_atlas": None}
+
+    made.answers = {
+        "find": find,
+        "case": case,
+        "rerank": lambda arguments: {"hits": tumor()["hits"][::-1]},
+        "segment": lambda arguments: {"boxes": [tumor()["box"]]},
+    }
+    return made
+
+
+@pytest.fixture
+def patient(scene):
+    """The made-up head as a volume node, shown in every slice view."""
+    import slicer.util
+
+    from TumorRetrievalLib.scene.volumes import add_volume
+
+    node = add_volume(scene, brain()[0], "T1 with contrast")
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return node
+
+
+@pytest.fixture
+def panel(app, window, scene, worker):
+    """All panels in the window, on an empty scene."""
+    from PySide6.QtWidgets import QVBoxLayout, QWidget
+    from TumorRetrievalGui.main_panel import MainPanel
+    from TumorRetrievalGui.parameters import QueryParameters
+
+    node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "TumorRetrieval")
+    holder = QWidget()
+    made = MainPanel(QVBoxLayout(holder), QueryParameters(node), lambda settings: worker, lambda: None)
+    app.window.panel.setWidget(holder)
+    yield made
+    made.cleanup()
+    app.window.panel.takeWidget()
+    holder.deleteLater()
+
+
+@pytest.fixture
+def ready(panel, patient):
+    """The panels with the patient's scan chosen."""
+    panel.query.parameters.t1c = patient
+    panel.query.inputsChanged()
+    return panel
+
+
+@pytest.fixture
+def answered(ready, worker):
+    """The panels after a search, with three cases beside the patient."""
+    from TumorRetrievalGui.box_logic import suggestBoxes
+
+    from TumorRetrievalLib.imaging.box import Box
+
+    suggestBoxes(ready.query.parameters, [Box.aligned(CENTER, (24, 24, 24))])
+    ready.query.find()
+    wait_until(lambda: ready.compare.isOpen and not ready.compare.isLoading)
+    return ready

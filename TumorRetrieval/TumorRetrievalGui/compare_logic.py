@@ -1,0 +1,226 @@
+"""Opens cases beside the patient, in linked views, and closes them again."""
+
+from pathlib import Path
+
+import numpy as np
+import slicer.util
+
+from TumorRetrievalGui.case_nodes import CaseImages, addCase, alignCase, keyOf, tumorOf
+from TumorRetrievalGui.parameters import Align, Plane, QueryParameters
+from TumorRetrievalGui.query_logic import folderOf
+from TumorRetrievalGui.results_logic import Hit
+from TumorRetrievalGui.signals import Signal
+from TumorRetrievalGui.tasks import Failure, Task, Tasks
+from TumorRetrievalGui.translation import _
+from TumorRetrievalLib.imaging.files import read_labels, read_volume
+from TumorRetrievalLib.scene import comparison
+from TumorRetrievalLib.scene.comparison import Shown
+from TumorRetrievalLib.scene.folders import put_into
+from TumorRetrievalLib.scene.views import COLUMNS, MOST_CASES, register_layouts
+
+MOST = MOST_CASES
+FIELD_MM = 190.0
+"""How much of the head a view shows from top to bottom."""
+
+
+class CompareLogic:
+    """What the panel of the comparison does.
+
+    :param parameters: the scene's query; `setParameters` changes it.
+    """
+
+    def __init__(self, parameters: QueryParameters, tasks: Tasks):
+        self.parameters = parameters
+        self._tasks = tasks
+        self._pending: list[Task] = []
+        self._wanted: list[Hit] = []
+        self.message = ""
+        self.failure: Failure | None = None
+        self.linked = True
+        #: Anything that the panel shows has changed.
+        self.changed = Signal()
+        #: Other views are shown now; they have their sizes only after the events that are due.
+        self.shown = Signal()
+        register_layouts(self._scene)
+        self._guard = comparison.ColumnGuard(self._scene)
+
+    @property
+    def _scene(self):
+        return self.parameters.scene
+
+    @property
+    def isOpen(self) -> bool:
+        """Whether the comparison is what the user sees."""
+        return comparison.is_shown(self._scene)
+
+    @property
+    def isLoading(self) -> bool:
+        """Whether cases are on their way."""
+        return bool(self._pending)
+
+    def setParameters(self, parameters: QueryParameters) -> None:
+        """Go over to another query (another scene)."""
+        self.cancel()
+        self.parameters, self.message, self.failure = parameters, "", None
+        self.changed.emit()
+
+    def cleanup(self) -> None:
+        """Let go of the scene."""
+        self.cancel()
+        self._guard.stop()
+
+    def cancel(self) -> None:
+        """Forget cases that are on their way."""
+        pending, self._pending = self._pending, []
+        for task in pending:
+            task.cancel()
+
+    def open(self, hits: list[Hit]) -> None:
+        """Show these cases beside the patient. Cases that are in the scene already are not loaded again."""
+        self.cancel()
+        self.failure = None
+        if self.parameters.t1c is None or not hits:
+            return
+        self._wanted = hits[:MOST]
+        known = [keyOf(node) for node in self._loaded()]
+        missing = [hit for hit in self._wanted if hit.key not in known]
+        for hit in missing:
+            self._load(hit)
+        self.message = _("Opening {count} cases ...").format(count=len(missing)) if missing else ""
+        if missing:
+            self.changed.emit()
+        else:
+            self._arrange()
+
+    def _load(self, hit: Hit) -> None:
+        holder: list[Task] = []
+
+        def replace(task: Task | None) -> None:
+            self._pending = [other for other in self._pending if other not in holder]
+            holder.clear()
+            if task is not None:
+                holder.append(task)
+                self._pending.append(task)
+
+        def read(answer: dict) -> None:
+            replace(self._tasks.inBackground(lambda: imagesOf(answer), done=add, failed=failed))
+
+        def add(images: CaseImages) -> None:
+            replace(None)
+            self._add(hit, images)
+            if not self._pending:
+                self._arrange()
+
+        def failed(failure: Failure) -> None:
+            replace(None)
+            if not failure.cancelled:
+                self.failure = failure
+                self._wanted = [other for other in self._wanted if other is not hit]
+                if not self._pending:
+                    self._arrange()
+
+        arguments = {"case": hit.case, "tumor": hit.tumor}
+        replace(self._tasks.ask("case", arguments, done=read, failed=failed))
+
+    def _add(self, hit: Hit, images: CaseImages) -> None:
+        folder = folderOf(self.parameters)
+        if folder is None:
+            return
+        name = ", ".join(part for part in (hit.case, hit.kind, hit.area) if part)
+        with slicer.util.RenderBlocker():
+            put_into(self._scene, folder, *addCase(self._scene, hit.key, name, images))
+
+    def _loaded(self) -> list:
+        """The volumes of all cases in the scene."""
+        count = self._scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+        nodes = [self._scene.GetNthNodeByClass(i, "vtkMRMLScalarVolumeNode") for i in range(count)]
+        return [node for node in nodes if keyOf(node)]
+
+    def _arrange(self) -> None:
+        """Everything that was wanted is in the scene: show it."""
+        self.message = ""
+        parameters = self.parameters
+        loaded = {tuple(keyOf(node)): node for node in self._loaded()}
+        parameters.cases = [loaded[tuple(hit.key)] for hit in self._wanted if tuple(hit.key) in loaded]
+        if parameters.t1c is not None and parameters.cases:
+            self.alignCases()
+            self.show()
+        self.changed.emit()
+
+    def show(self) -> None:
+        """Show the opened cases side by side, again or in other planes."""
+        parameters = self.parameters
+        if parameters.t1c is None or not parameters.cases:
+            return
+        with slicer.util.RenderBlocker():
+            cases = [Shown(node, tumorOf(node)) for node in parameters.cases]
+            patient = Shown(parameters.t1c, parameters.segmentation)
+            comparison.show_comparison(self._scene, patient, cases, parameters.plane.value)
+            comparison.set_linked(self._scene, self.linked)
+            shownIds = {node.GetID() for node in parameters.cases}
+            for node in self._loaded():
+                if (tumor := tumorOf(node)) is not None:
+                    tumor.SetDisplayVisibility(node.GetID() in shownIds)
+            for box in parameters.boxes:
+                comparison.confine(self._scene, box, COLUMNS[0])
+        self.shown.emit()
+        self.changed.emit()
+
+    def centre(self) -> None:
+        """Bring the tumor into the middle of every view."""
+        if self._scene is not None and self.isOpen and (center := self._center()) is not None:
+            comparison.show_at(self._scene, center, FIELD_MM)
+
+    def alignCases(self) -> None:
+        """Bring the opened cases to the patient in the chosen way."""
+        answer = self.parameters.answer
+        center = self._center()
+        if center is None:
+            return
+        done = [
+            alignCase(node, self.parameters.align, center, answer.get("patient_to_atlas"))
+            for node in self.parameters.cases
+        ]
+        self.message = "" if all(done) else _("Not every brain is known in the atlas; tumors are aligned instead.")
+
+    def _center(self):
+        """The middle of the box that is looked up, RAS mm; None before there is one."""
+        answer, number = self.parameters.answer, self.parameters.tumor
+        tumors = answer["tumors"] if answer else []
+        return np.array(tumors[number]["box"]["center_ras"]) if number < len(tumors) else None
+
+    def setPlane(self, plane: Plane) -> None:
+        """Show another plane in the second row."""
+        self.parameters.plane = plane
+        if self.isOpen:
+            self.show()
+
+    def setAlign(self, align: Align) -> None:
+        """Align cases in another way."""
+        self.parameters.align = align
+        self.alignCases()
+        self.changed.emit()
+
+    def setLinked(self, linked: bool) -> None:
+        """Move all columns together, or each alone."""
+        self.linked = linked
+        comparison.set_linked(self._scene, linked)
+
+    def close(self) -> None:
+        """Back to the layout before; the cases stay in the scene."""
+        self.cancel()
+        comparison.leave_comparison(self._scene)
+        self.changed.emit()
+
+
+def imagesOf(answer: dict) -> CaseImages:
+    """Read the files that the worker has made of a case."""
+    masks = {name: read_labels(Path(answer[name])) if answer.get(name) else None for name in ("core", "whole")}
+    toAtlas = answer.get("case_to_atlas")
+    return CaseImages(
+        read_volume(Path(answer["t1c"])),
+        masks["core"],
+        masks["whole"],
+        np.array(answer["center_ras"], float),
+        None if toAtlas is None else np.array(toAtlas, float),
+    )
