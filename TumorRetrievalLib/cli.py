@@ -171,12 +171,28 @@ def segment(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="default, or pisov (the network and schedule of Pisov et al. 2018).")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="default; pisov (the network and schedule of Pisov et al. 2018); or growth-vae8, growth-vae1024 or "
+            "growth-ae (the autoencoders of tumor masks of Rosier 2022)."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, loss curves, and the model.")],
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Budget in minutes instead of the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Budget in steps instead of the recipe's.")] = None,
+    grid: Annotated[
+        int, typer.Option(help="growth-... only: voxels along an edge, 128 as published, or 64 where there is no GPU.")
+    ] = 128,
 ) -> None:
-    """Train a network on synthetic patients. A training that was stopped goes on where it was."""
+    """Train a network on synthetic patients, or two on simulated tumors. A training that was stopped goes on."""
+    if recipe.startswith("growth-"):
+        from TumorRetrievalLib.engine.train_growth import train_growth
+
+        with shown_progress() as progress:
+            train_growth(recipe, out, edge=grid, minutes=minutes, steps=steps, progress=progress)
+        print(f"Models: {out / 'whole' / 'model'} and {out / 'core' / 'model'}")
+        return
     from TumorRetrievalLib.training.commands import train_recipe
 
     with shown_progress() as progress:
@@ -267,6 +283,42 @@ def evaluate_retrieval_command(
         )
     tables = {name: table for name, table in result.items() if isinstance(table, dict)}
     show_scores({f"{name}, {which}": row for name, table in tables.items() for which, row in table.items()})
+
+
+@evaluate_app.command("growth-table")
+def evaluate_growth_table_command(
+    database: Annotated[Path, typer.Option(help="Database of simulated tumors.")],
+    masks: Annotated[
+        Path | None, typer.Option(help="Real masks: .npz with seg (n, i, j, k), BraTS labels, and id (n,).")
+    ] = None,
+    models: Annotated[
+        list[Path] | None, typer.Option("--models", help="Folder of a training of growth-...; repeatable.")
+    ] = None,
+    tumors: Annotated[int | None, typer.Option(min=1, help="Only the first so many tumors of the database.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many queries of each kind.")] = 120,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    device: Device = None,
+) -> None:
+    """Table 1 of Rosier 2022: how often each search finds what comparing with everything finds, and how fast."""
+    from TumorRetrievalLib.evaluation.growth_table import evaluate_growth_table
+
+    with shown_progress() as progress:
+        result = evaluate_growth_table(
+            database,
+            models=models or [],
+            masks=masks,
+            tumors=tumors,
+            limit=limit,
+            json_path=json_path,
+            device=device,
+            progress=progress,
+        )
+    for name, part in (("simulated", result["synthetic"]), ("real", result if masks else None)):
+        if part is not None:
+            print(f"{part['masks']} {name} tumors ask {result['database_size']}:")
+            show_scores(part["methods"])
+    for method, reason in result["not_run"].items():
+        print(f"{method}: not run, {reason}")
 
 
 if __name__ == "__main__":
