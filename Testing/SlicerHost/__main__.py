@@ -54,10 +54,11 @@ def _show(options) -> None:
     print(_WHAT_IT_IS, file=sys.stderr)
     if options.screenshot:
         host.screenshot(options.screenshot, *options.size)
-        return
-    app.window.resize(*options.size)
-    app.window.show()
-    QApplication.exec()
+    else:
+        app.window.resize(*options.size)
+        app.window.show()
+        QApplication.exec()
+    host.stop()
 
 
 def show_scan(path: Path):

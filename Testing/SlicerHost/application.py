@@ -154,6 +154,12 @@ class _ModuleManager(QObject):
     def module(self, name):
         return self._modules.get(name)
 
+    def unload(self) -> None:
+        """What happens when Slicer ends: every scripted module's widget cleans up."""
+        for name, module in self._modules.items():
+            self.moduleAboutToBeUnloaded.emit(name)
+            getattr(module, "unload", lambda: None)()
+
     def factoryManager(self):
         return self
 
@@ -204,6 +210,12 @@ class qSlicerScriptedLoadableModule:
 
     def logic(self):
         return None
+
+    def unload(self) -> None:
+        """Let the widget clean up, if it was ever made; the next request makes a new one."""
+        if self._representation is not None:
+            self._representation.self().cleanup()
+            self._representation = None
 
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):

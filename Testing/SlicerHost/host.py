@@ -99,6 +99,12 @@ def open_module(name: str):
     return slicer.util.getModuleWidget(name)
 
 
+def stop() -> None:
+    """End as Slicer ends: modules clean up, and the window closes."""
+    slicer.app.moduleManager().unload()
+    slicer.app.window.close()
+
+
 def settle() -> None:
     """Let every event that is due happen, paints included."""
     for _ in range(3):

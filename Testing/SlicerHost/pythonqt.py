@@ -75,7 +75,7 @@ def _turn_properties_into_attributes(wrapped: type) -> None:
 def _reader(wrapped: type, name: str):
     """How to read a property: by its getter where there is one, which keeps Python types, else by its name."""
     capital = name[0].upper() + name[1:]
-    for candidate in (name, f"is{capital}", f"has{capital}"):
+    for candidate in (f"is{capital}", name, f"has{capital}"):
         getter = getattr(wrapped, candidate, None)
         if callable(getter) and not isinstance(getter, QtCore.Signal):
             return lambda self: getter(self)
@@ -134,28 +134,30 @@ def _strict_setattr(self, name, value):
     _plain_setattr(self, name, value)
 
 
-def _connect(self, signature, receiver, slot=None):
+def _connect(self, signature, receiver, slot=None, *more):
     """`connect("clicked(bool)", f)`, or `connect("clicked(bool)", receiver, "slot()")`."""
     if not isinstance(signature, str) or signature[:1].isdigit():  # PySide6's own static form, used within Qt
-        return _plain_getattribute(self, "connect")(signature, receiver, *([slot] if slot is not None else []))
+        return _plain_getattribute(self, "connect")(*_given(signature, receiver, slot, *more))
     _signal(self, signature).connect(_target(receiver, slot))
     return True
 
 
-def _disconnect(self, signature=None, receiver=None, slot=None):
+def _disconnect(self, signature=None, receiver=None, slot=None, *more):
     """The counterpart of `connect`.
 
     :returns: False if there was no such connection.
     """
     if not isinstance(signature, str) or signature[:1].isdigit():
-        return _plain_getattribute(self, "disconnect")(
-            *[part for part in (signature, receiver, slot) if part is not None]
-        )
+        return _plain_getattribute(self, "disconnect")(*_given(signature, receiver, slot, *more))
     try:
         _signal(self, signature).disconnect(_target(receiver, slot))
     except (RuntimeError, TypeError):  # PySide6's way of saying that nothing was connected
         return False
     return True
+
+
+def _given(*arguments) -> list:
+    return [argument for argument in arguments if argument is not None]
 
 
 def _target(receiver, slot):

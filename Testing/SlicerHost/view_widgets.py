@@ -99,13 +99,16 @@ class qMRMLSliceControllerWidget(QWidget):
         super().__init__(parent)
         self._view = view
         self._following = False
-        self._label = QLabel(view.node.GetLayoutLabel() or view.name, self)
+        self._label = QLabel(self)
         self._slider = QSlider(Qt.Horizontal, self)
         self._slider.valueChanged.connect(self._moved)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(4, 0, 4, 0)
         layout.addWidget(self._label)
         layout.addWidget(self._slider, 1)
+        self._slider.setMinimumWidth(30)
+        self._label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Fixed)
+        layout.setStretch(0, 1)
         red, green, blue = (round(255 * part) for part in view.node.GetLayoutColor())
         self.setAttribute(Qt.WA_StyledBackground)
         self.setStyleSheet(f"qMRMLSliceControllerWidget {{ background: rgb({red}, {green}, {blue}) }}")
@@ -119,10 +122,17 @@ class qMRMLSliceControllerWidget(QWidget):
         bounds = [0.0] * 6
         self._view.logic.GetLowestVolumeSliceBounds(bounds)
         self._following = True
-        self._label.setText(self._view.node.GetLayoutLabel() or self._view.name)
+        self._label.setText(self._title())
         self._slider.setRange(round(bounds[4] * _OFFSET_STEPS_PER_MM), round(bounds[5] * _OFFSET_STEPS_PER_MM))
         self._slider.setValue(round(self._view.node.GetSliceOffset() * _OFFSET_STEPS_PER_MM))
         self._following = False
+
+    def _title(self) -> str:
+        """Which view, and which volume: Slicer writes the latter into the corner of the picture."""
+        logic = self._view.logic.GetBackgroundLayer()
+        volume = logic.GetVolumeNode() if logic else None
+        label = self._view.node.GetLayoutLabel() or self._view.name
+        return f"{label}   {volume.GetName()}" if volume else label
 
     def _moved(self, step: int) -> None:
         if self._following:

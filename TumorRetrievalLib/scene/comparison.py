@@ -11,6 +11,7 @@ Three traps of Slicer's linked views, and what is done about them:
 
 from dataclasses import dataclass
 
+import numpy as np
 import vtk
 
 from TumorRetrievalLib.scene.views import (
@@ -23,6 +24,7 @@ from TumorRetrievalLib.scene.views import (
     layout_id,
     plan_of,
     register_layouts,
+    three_d_view,
 )
 
 _PREVIOUS_LAYOUT = "TumorRetrieval.PreviousLayout"
@@ -57,6 +59,7 @@ def show_comparison(scene, patient: Shown, cases: list[Shown], plane: Plane = "S
     if plan_of(before) is None:
         layout.SetAttribute(_PREVIOUS_LAYOUT, str(before))
     layout.SetViewArrangement(layout_id(len(cases), plane))
+    _clear_the_air(scene)
     for column, shown in zip(COLUMNS, (patient, *cases), strict=False):
         fill_column(scene, column, shown)
     set_linked(scene, True)
@@ -101,13 +104,15 @@ def confine(scene, node, column: Column) -> None:
     """Show a box or a segmentation in one column only.
 
     What belongs to the patient also stays visible in every view outside the comparison; call this again when new
-    views have been made. What belongs to a case is shown in its column alone.
+    views have been made. The patient's tumor is what the 3D view shows. What belongs to a case is shown in its column
+    alone.
     """
     views = [f"vtkMRMLSliceNode{name}" for name in column.view_names()]
     if column.position == 0:
         ours = {name for other in COLUMNS for name in other.view_names()} | {THREE_D_VIEW}
         views += [view.GetID() for view in _all_views(scene) if view.GetLayoutName() not in ours]
-        views.append(f"vtkMRMLViewNode{THREE_D_VIEW}")
+        if node.IsA("vtkMRMLSegmentationNode"):
+            views.append(f"vtkMRMLViewNode{THREE_D_VIEW}")
     for i in range(node.GetNumberOfDisplayNodes()):
         node.GetNthDisplayNode(i).SetViewNodeIDs(views)
 
@@ -131,6 +136,8 @@ def show_at(scene, center, height_mm: float) -> None:
         field = view.GetFieldOfView()
         view.SetFieldOfView(height_mm * width / max(height, 1), height_mm, field[2])
         view.JumpSliceByCentering(*(float(x) for x in center))
+    if (camera := _camera(scene)) is not None:
+        _look_from_the_front(camera, np.asarray(center, float), height_mm)
 
 
 class ColumnGuard:
@@ -173,6 +180,31 @@ def _put_back(composite) -> None:
     foreground = composite.GetNodeReferenceID(_FOREGROUND)
     if composite.GetForegroundVolumeID() != foreground:
         composite.SetForegroundVolumeID(foreground)
+
+
+def _clear_the_air(scene) -> None:
+    """No cube and no letters around the tumor in the 3D view, which is small."""
+    view = three_d_view(scene)
+    view.SetBoxVisible(False)
+    view.SetAxisLabelsVisible(False)
+
+
+def _camera(scene):
+    """The camera of the comparison's 3D view; None where there are no views."""
+    for i in range(scene.GetNumberOfNodesByClass("vtkMRMLCameraNode")):
+        node = scene.GetNthNodeByClass(i, "vtkMRMLCameraNode")
+        if node.GetLayoutName() == THREE_D_VIEW:
+            return node
+    return None
+
+
+def _look_from_the_front(camera, center: np.ndarray, height_mm: float) -> None:
+    """The radiologist's side: the patient's right is on the left of the picture."""
+    distance = height_mm / 2 / np.tan(np.radians(camera.GetViewAngle() / 2))
+    camera.SetFocalPoint(*center.tolist())
+    camera.SetPosition(*(center + (0, distance, 0)).tolist())
+    camera.SetViewUp(0, 0, 1)
+    camera.ResetClippingRange()
 
 
 def _all_views(scene) -> list:

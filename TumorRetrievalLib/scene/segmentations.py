@@ -48,7 +48,7 @@ PARTS = (TUMOR_CORE, WHOLE_TUMOR)
 
 
 def add_tumor(scene, masks: dict[Part, LabelMap], name: str, volume_node=None):
-    """Put an outlined tumor into the scene, as a vtkMRMLSegmentationNode shown as outlines and as surfaces.
+    """Put an outlined tumor into the scene, as a vtkMRMLSegmentationNode shown as outlines.
 
     :param masks: part -> its mask in the scene's world; an empty mask gives an empty segment.
     :param volume_node: the scan it was outlined on; the outline then follows the transforms above it.
@@ -68,9 +68,13 @@ def add_tumor(scene, masks: dict[Part, LabelMap], name: str, volume_node=None):
         segment.AddRepresentation("Binary labelmap", _oriented_image(mask, to_node))
         node.GetSegmentation().AddSegment(segment)
     _show_outlines(node)
-    if any(mask.data.any() for mask in masks.values()):
-        node.CreateClosedSurfaceRepresentation()
     return node
+
+
+def add_surface(node) -> None:
+    """Let an outlined tumor also appear in 3D views. It takes a while, and only the patient's is looked at there."""
+    if any(_voxels_of(node, part) is not None for part in PARTS):
+        node.CreateClosedSurfaceRepresentation()
 
 
 def parts_of(node) -> dict[Part, str]:
@@ -86,9 +90,8 @@ def mask_of(node, part: Part) -> LabelMap:
 
     :raises InvalidTumorMask: if there is no such segment, or it is empty.
     """
-    segment_id = parts_of(node).get(part)
-    image = slicer.vtkOrientedImageData()
-    if segment_id is None or not node.GetBinaryLabelmapRepresentation(segment_id, image) or image.IsEmpty():
+    image = _voxels_of(node, part)
+    if image is None:
         raise InvalidTumorMask(f"'{node.GetName()}' has no voxels of the {part.name.lower()}; outline it first.")
     voxel_to_node = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(voxel_to_node)
@@ -98,6 +101,15 @@ def mask_of(node, part: Part) -> LabelMap:
     scalars = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions(), order="F")
     affine = node_to_world(node) @ to_numpy(voxel_to_node) @ shift
     return LabelMap((scalars != 0).astype(np.uint8), affine)
+
+
+def _voxels_of(node, part: Part):
+    """The vtkOrientedImageData of a part; None if the part is missing or empty."""
+    segment_id = parts_of(node).get(part)
+    image = slicer.vtkOrientedImageData()
+    if segment_id is None or not node.GetBinaryLabelmapRepresentation(segment_id, image) or image.IsEmpty():
+        return None
+    return image
 
 
 def _type_code(segment) -> str:

@@ -1,4 +1,4 @@
-"""The views of the comparison: one column for the patient, one for each case, two rows, and one 3D view.
+"""The views of the comparison: one column for the patient, one for each case, two rows, and a 3D view below.
 
 The layouts have identifiers, view names and a view group of their own, so that no layout of Slicer or of the user is
 overwritten, and linking reaches no view outside the comparison.
@@ -17,7 +17,7 @@ _FIRST_LAYOUT = 7400
 _LAYOUTS_PER_PLANE = 10
 _PLANES: tuple[Plane, ...] = ("Sagittal", "Coronal")
 _PATIENT_COLOR, _CASE_COLOR = "#6FB8E8", "#C9C9C9"
-_SLICES_WIDTH, _THREE_D_WIDTH = 800, 200
+_SLICES_SHARE, _THREE_D_SHARE = 760, 240
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ def composite_node(scene, name: str):
     return None
 
 
+def three_d_view(scene):
+    """The node of the comparison's 3D view; None before it has been shown for the first time."""
+    return scene.GetSingletonNode(THREE_D_VIEW, "vtkMRMLViewNode")
+
+
 def comparison_slices(scene) -> list:
     """The slice nodes of the comparison that is shown, column by column; [] if none is."""
     plan = plan_of(scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement())
@@ -110,9 +115,9 @@ def _description(cases: int, plane: Plane) -> str:
         for column in COLUMNS[: cases + 1]
     )
     return (
-        '<layout type="horizontal" split="true">'
-        f'<item splitSize="{_SLICES_WIDTH}"><layout type="horizontal">{columns}</layout></item>'
-        f'<item splitSize="{_THREE_D_WIDTH}">'
+        '<layout type="vertical" split="true">'
+        f'<item splitSize="{_SLICES_SHARE}"><layout type="horizontal">{columns}</layout></item>'
+        f'<item splitSize="{_THREE_D_SHARE}">'
         f'<view class="vtkMRMLViewNode" singletontag="{THREE_D_VIEW}">'
         '<property name="viewlabel" action="default">T</property>'
         f'<property name="viewgroup" action="default">{VIEW_GROUP}</property></view></item></layout>'

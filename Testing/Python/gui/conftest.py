@@ -20,7 +20,8 @@ def app():
             pytest.skip(f"the package {package} is not installed")
     from Testing.SlicerHost import host
 
-    return host.start()
+    yield host.start()
+    host.stop()
 
 
 @pytest.fixture

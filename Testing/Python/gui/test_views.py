@@ -76,14 +76,12 @@ def test_dragging_a_handle_of_a_box_makes_it_longer_on_that_side(red, roi):
     assert roi.GetSize()[0] == pytest.approx(30, abs=1.5) and roi.GetCenter()[0] == pytest.approx(5, abs=1)
 
 
-def test_two_clicks_place_a_box_between_them(app, red, scene):
+def test_two_clicks_place_a_box_between_them(red, scene):
     from Testing.SlicerHost.mouse import click, place_of
+    from TumorRetrievalLib.scene.rois import add_roi, start_placing
 
-    node = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
-    node.CreateDefaultDisplayNodes()
-    markups = app.mrml.logics["Markups"]
-    markups.SetActiveList(node)
-    markups.StartPlaceMode(False)
+    node = add_roi(scene, "Box")
+    start_placing(scene, node)
     click(red.sliceView(), place_of(red, (5, -5, 0)))
     click(red.sliceView(), place_of(red, (20, 10, 0)))
 

@@ -92,14 +92,29 @@ def test_a_tumor_has_a_surface_for_the_3d_view(scene, masks, volume_node):
     import vtk
 
     from Testing.SlicerHost.phantoms import BRIGHT
-    from TumorRetrievalLib.scene.segmentations import WHOLE_TUMOR, add_tumor, parts_of
+    from TumorRetrievalLib.scene.segmentations import WHOLE_TUMOR, add_surface, add_tumor, parts_of
 
     node = add_tumor(scene, masks, "Tumor", volume_node)
+    add_surface(node)
     surface = vtk.vtkPolyData()
 
     assert node.GetClosedSurfaceRepresentation(parts_of(node)[WHOLE_TUMOR], surface)
     bounds = np.array(surface.GetBounds()).reshape(3, 2)
     assert np.allclose(bounds.mean(axis=1), BRIGHT, atol=2.5)
+
+
+def test_a_tumor_without_a_core_has_a_surface_all_the_same(scene, scan, masks, volume_node):
+    import vtk
+
+    from TumorRetrievalLib.scene.segmentations import TUMOR_CORE, WHOLE_TUMOR, add_surface, add_tumor, parts_of
+
+    masks[TUMOR_CORE] = LabelMap(np.zeros(scan.shape, np.uint8), scan.affine)
+    node = add_tumor(scene, masks, "Tumor", volume_node)
+    add_surface(node)
+    surface = vtk.vtkPolyData()
+
+    assert node.GetClosedSurfaceRepresentation(parts_of(node)[WHOLE_TUMOR], surface)
+    assert surface.GetNumberOfPoints() > 20
 
 
 def test_a_foreign_segmentation_has_none_of_our_parts(scene):
