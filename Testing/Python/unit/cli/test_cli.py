@@ -163,6 +163,35 @@ def test_training_passes_on_its_budget(call, monkeypatch):
     assert (asked[0][1]["minutes"], asked[0][1]["steps"]) == (1.5, None)
 
 
+def test_training_an_autoencoder_of_tumor_masks_passes_on_its_grid(call, monkeypatch):
+    asked = []
+    module = ModuleType("TumorRetrievalLib.engine.train_growth")
+    module.train_growth = lambda *names, **options: asked.append((names, options))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    code, said, _ = call("train", "growth-vae8", "--out", "run", "--grid", "64", "--steps", "9")
+
+    assert code == 0 and str(Path("run/core/model")) in said
+    assert asked[0][0] == ("growth-vae8", Path("run"))
+    assert (asked[0][1]["edge"], asked[0][1]["minutes"], asked[0][1]["steps"]) == (64, None, 9)
+
+
+def test_the_growth_table_is_shown_with_what_was_not_run(call, monkeypatch):
+    asked = []
+    part = {"masks": 3, "methods": {"ds64": {"top1": 0.875, "median_ms": 2.0}}}
+    answer = {"database_size": 10, "synthetic": part, **part, "not_run": {"ae": "no weights were given"}}
+    module = ModuleType("TumorRetrievalLib.evaluation.growth_table")
+    module.evaluate_growth_table = lambda *files, **options: asked.append((files, options)) or answer
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    arguments = ("--database", "d.growth", "--masks", "m.npz", "--models", "a", "--models", "b", "--limit", "3")
+    code, said, _ = call("evaluate", "growth-table", *arguments)
+
+    assert code == 0 and "3 real tumors ask 10:" in said and "0.875" in said and "ae: not run" in said
+    assert asked[0][0] == (Path("d.growth"),) and asked[0][1]["models"] == [Path("a"), Path("b")]
+    assert (asked[0][1]["masks"], asked[0][1]["limit"], asked[0][1]["tumors"]) == (Path("m.npz"), 3, None)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
