@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import vtk
 
+from TumorRetrievalLib.scene.segmentations import add_surface
 from TumorRetrievalLib.scene.views import (
     COLUMNS,
     THREE_D_VIEW,
@@ -80,7 +81,10 @@ def is_shown(scene) -> bool:
 
 
 def fill_column(scene, column: Column, shown: Shown) -> None:
-    """Give a column its scan, its overlay and its outlined tumor, and let no other column show that tumor."""
+    """Give a column its scan, its overlay and its outlined tumor, and let no other column show that tumor.
+
+    The patient's tumor is also shown in the 3D view.
+    """
     for name in column.view_names():
         if (composite := composite_node(scene, name)) is not None:
             composite.SetNodeReferenceID(_BACKGROUND, shown.volume.GetID())
@@ -89,6 +93,8 @@ def fill_column(scene, column: Column, shown: Shown) -> None:
             composite.SetForegroundOpacity(_OVERLAY_OPACITY if shown.overlay else 0.0)
     if shown.tumor is not None:
         confine(scene, shown.tumor, column)
+        if column.position == 0:
+            add_surface(shown.tumor)
 
 
 def volumes_shown(scene) -> list:

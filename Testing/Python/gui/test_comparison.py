@@ -215,17 +215,15 @@ def test_the_patients_box_is_shown_in_the_patients_column_and_in_ordinary_views_
     assert not display.IsDisplayableInView("vtkMRMLViewNodeTumorRetrieval3D"), "its handles would hide the tumor"
 
 
-def test_the_patients_tumor_is_seen_in_the_middle_of_the_3d_view(comparison, scene):
+def test_the_patients_tumor_is_seen_in_the_middle_of_the_3d_view(comparison, scene, shown):
     from Testing.SlicerHost import host
     from Testing.SlicerHost.phantoms import ball
-    from TumorRetrievalLib.scene.comparison import confine, show_at
-    from TumorRetrievalLib.scene.segmentations import TUMOR_CORE, add_surface, add_tumor
+    from TumorRetrievalLib.scene.comparison import Shown, fill_column, show_at
+    from TumorRetrievalLib.scene.segmentations import TUMOR_CORE, add_tumor
     from TumorRetrievalLib.scene.views import COLUMNS, three_d_view
 
     masks = {TUMOR_CORE: ball(head(0, LESIONS[0]).grid, LESIONS[0], 15)}
-    tumor = add_tumor(scene, masks, "Tumor")
-    add_surface(tumor)
-    confine(scene, tumor, COLUMNS[0])
+    fill_column(scene, COLUMNS[0], Shown(shown[0].volume, add_tumor(scene, masks, "Tumor")))
     show_at(scene, LESIONS[0], 100)
     host.settle()
 
