@@ -1,18 +1,16 @@
 """Opens cases beside the patient, in linked views, and closes them again."""
 
-from pathlib import Path
-
 import numpy as np
 import slicer.util
 
+from TumorRetrievalGui.case_loader import CaseLoader, Loading
 from TumorRetrievalGui.case_nodes import CaseImages, addCase, alignCase, keyOf, tumorOf
-from TumorRetrievalGui.parameters import Align, Plane, QueryParameters
+from TumorRetrievalGui.parameters import Plane, QueryParameters
 from TumorRetrievalGui.query_logic import folderOf
 from TumorRetrievalGui.results_logic import Hit
 from TumorRetrievalGui.signals import Signal
-from TumorRetrievalGui.tasks import Failure, Task, Tasks
+from TumorRetrievalGui.tasks import Failure
 from TumorRetrievalGui.translation import _
-from TumorRetrievalLib.imaging.files import read_labels, read_volume
 from TumorRetrievalLib.scene import comparison
 from TumorRetrievalLib.scene.comparison import Shown
 from TumorRetrievalLib.scene.folders import put_into
@@ -29,10 +27,10 @@ class CompareLogic:
     :param parameters: the scene's query; `setParameters` changes it.
     """
 
-    def __init__(self, parameters: QueryParameters, tasks: Tasks):
+    def __init__(self, parameters: QueryParameters, loader: CaseLoader):
         self.parameters = parameters
-        self._tasks = tasks
-        self._pending: list[Task] = []
+        self._loader = loader
+        self._pending: list[Loading] = []
         self._wanted: list[Hit] = []
         self.message = ""
         self.failure: Failure | None = None
@@ -72,8 +70,8 @@ class CompareLogic:
     def cancel(self) -> None:
         """Forget cases that are on their way."""
         pending, self._pending = self._pending, []
-        for task in pending:
-            task.cancel()
+        for loading in pending:
+            loading.cancel()
 
     def open(self, hits: list[Hit]) -> None:
         """Show these cases beside the patient. Cases that are in the scene already are not loaded again."""
@@ -93,34 +91,21 @@ class CompareLogic:
             self._arrange()
 
     def _load(self, hit: Hit) -> None:
-        holder: list[Task] = []
-
-        def replace(task: Task | None) -> None:
-            self._pending = [other for other in self._pending if other not in holder]
-            holder.clear()
-            if task is not None:
-                holder.append(task)
-                self._pending.append(task)
-
-        def read(answer: dict) -> None:
-            replace(self._tasks.inBackground(lambda: imagesOf(answer), done=add, failed=failed))
-
-        def add(images: CaseImages) -> None:
-            replace(None)
+        def arrived(images: CaseImages) -> None:
+            self._pending.remove(loading)
             self._add(hit, images)
             if not self._pending:
                 self._arrange()
 
         def failed(failure: Failure) -> None:
-            replace(None)
-            if not failure.cancelled:
-                self.failure = failure
-                self._wanted = [other for other in self._wanted if other is not hit]
-                if not self._pending:
-                    self._arrange()
+            self._pending.remove(loading)
+            self.failure = failure
+            self._wanted = [other for other in self._wanted if other is not hit]
+            if not self._pending:
+                self._arrange()
 
-        arguments = {"case": hit.case, "tumor": hit.tumor}
-        replace(self._tasks.ask("case", arguments, done=read, failed=failed))
+        loading = self._loader.load(hit, done=arrived, failed=failed)
+        self._pending.append(loading)
 
     def _add(self, hit: Hit, images: CaseImages) -> None:
         folder = folderOf(self.parameters)
@@ -172,16 +157,10 @@ class CompareLogic:
             comparison.show_at(self._scene, center, FIELD_MM)
 
     def alignCases(self) -> None:
-        """Bring the opened cases to the patient in the chosen way."""
-        answer = self.parameters.answer
+        """Bring the lesions of the opened cases to where the patient's is."""
         center = self._center()
-        if center is None:
-            return
-        done = [
-            alignCase(node, self.parameters.align, center, answer.get("patient_to_atlas"))
-            for node in self.parameters.cases
-        ]
-        self.message = "" if all(done) else _("Not every brain is known in the atlas; tumors are aligned instead.")
+        for node in self.parameters.cases if center is not None else ():
+            alignCase(node, center)
 
     def _center(self):
         """The middle of the box that is looked up, RAS mm; None before there is one."""
@@ -195,12 +174,6 @@ class CompareLogic:
         if self.isOpen:
             self.show()
 
-    def setAlign(self, align: Align) -> None:
-        """Align cases in another way."""
-        self.parameters.align = align
-        self.alignCases()
-        self.changed.emit()
-
     def setLinked(self, linked: bool) -> None:
         """Move all columns together, or each alone."""
         self.linked = linked
@@ -211,16 +184,3 @@ class CompareLogic:
         self.cancel()
         comparison.leave_comparison(self._scene)
         self.changed.emit()
-
-
-def imagesOf(answer: dict) -> CaseImages:
-    """Read the files that the worker has made of a case."""
-    masks = {name: read_labels(Path(answer[name])) if answer.get(name) else None for name in ("core", "whole")}
-    toAtlas = answer.get("case_to_atlas")
-    return CaseImages(
-        read_volume(Path(answer["t1c"])),
-        masks["core"],
-        masks["whole"],
-        np.array(answer["center_ras"], float),
-        None if toAtlas is None else np.array(toAtlas, float),
-    )

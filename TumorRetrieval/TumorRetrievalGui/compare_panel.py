@@ -4,7 +4,7 @@ import qt
 
 from TumorRetrievalGui.compare_logic import CompareLogic
 from TumorRetrievalGui.panel import Quiet, allow, loadPanel
-from TumorRetrievalGui.parameters import Align, Plane
+from TumorRetrievalGui.parameters import Plane
 from TumorRetrievalGui.translation import _
 
 
@@ -20,11 +20,8 @@ class ComparePanel:
         self.widget, self.ui = loadPanel("ComparePanel", layout)
         ui = self.ui
         self._planes = {Plane.SAGITTAL: _("sagittal"), Plane.CORONAL: _("coronal")}
-        self._aligns = {Align.TUMOR: _("tumors lie on each other"), Align.BRAIN: _("brains lie on each other")}
         ui.planeSelector.addItems(list(self._planes.values()))
-        ui.alignSelector.addItems(list(self._aligns.values()))
         ui.planeSelector.connect("currentIndexChanged(int)", self._choosePlane)
-        ui.alignSelector.connect("currentIndexChanged(int)", self._chooseAlign)
         ui.linkBox.connect("toggled(bool)", lambda linked: None if self._quiet else logic.setLinked(linked))
         ui.centreButton.connect("clicked()", logic.centre)
         ui.closeButton.connect("clicked()", self._toggle)
@@ -40,7 +37,6 @@ class ComparePanel:
             return
         with self._quiet:
             ui.planeSelector.setCurrentIndex(list(self._planes).index(parameters.plane))
-            ui.alignSelector.setCurrentIndex(list(self._aligns).index(parameters.align))
             ui.linkBox.checked = logic.linked
         lines = [_("P: {scan}").format(scan=parameters.t1c.GetName())] if parameters.t1c else []
         lines += [f"{number}: {node.GetName()}" for number, node in enumerate(parameters.cases, start=1)]
@@ -63,7 +59,3 @@ class ComparePanel:
     def _choosePlane(self, row: int) -> None:
         if not self._quiet:
             self.logic.setPlane(list(self._planes)[row])
-
-    def _chooseAlign(self, row: int) -> None:
-        if not self._quiet:
-            self.logic.setAlign(list(self._aligns)[row])

@@ -13,19 +13,29 @@ _NAME = "TumorRetrieval"
 _TORCH = ">=2.4,!=2.9.*"
 
 
-def ensureInstalled() -> None:
-    """Install the missing packages; Slicer asks the user first. Must be called on the main thread.
+class Dependencies:
+    """The Python packages that the worker needs, installed into Slicer's Python."""
 
-    :raises NotPossible: if the user refuses, or the installation fails.
-    """
-    try:
-        _ensurePackages()
-        _ensureTorch()
-    except subprocess.CalledProcessError as error:
-        raise NotPossible(
-            _("The installation of Python packages failed (pip ended with {code}; its messages are in the Python "
-              "console). Check the network and the free disk space, and try again.").format(code=error.returncode)
-        ) from error  # fmt: skip
+    def areInstalled(self) -> bool:
+        """Whether nothing is missing; asks and changes nothing."""
+        from slicer.packaging import load_requirements, pip_check
+
+        return _hasTorch() and pip_check(load_requirements(_REQUIREMENTS))
+
+    def ensureInstalled(self) -> None:
+        """Install the missing packages; Slicer asks the user first. Must be called on the main thread.
+
+        :raises NotPossible: if the user refuses, or the installation fails.
+        """
+        try:
+            _ensurePackages()
+            if not _hasTorch():
+                _installTorch()
+        except subprocess.CalledProcessError as error:
+            raise NotPossible(
+                _("The installation of Python packages failed (pip ended with {code}; its messages are in the Python "
+                  "console). Check the network and the free disk space, and try again.").format(code=error.returncode)
+            ) from error  # fmt: skip
 
 
 def _ensurePackages() -> None:
@@ -40,14 +50,17 @@ def _ensurePackages() -> None:
         ) from error  # fmt: skip
 
 
-def _ensureTorch() -> None:
-    """PyTorch comes through the extension of that name, which picks the build that fits the graphics card."""
+def _hasTorch() -> bool:
     # Looked up and not imported: PyTorch must not be loaded into Slicer's own process.
     try:
         importlib.metadata.version("torch")
-        return
     except importlib.metadata.PackageNotFoundError:
-        pass
+        return False
+    return True
+
+
+def _installTorch() -> None:
+    """PyTorch comes through the extension of that name, which picks the build that fits the graphics card."""
     try:
         import PyTorchUtils
     except ImportError as error:

@@ -1,9 +1,10 @@
 """All panels of the module and how they work together."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 import qt
 
+from TumorRetrievalGui.case_loader import CaseLoader, PictureQueue
 from TumorRetrievalGui.compare_logic import MOST, CompareLogic
 from TumorRetrievalGui.compare_panel import ComparePanel
 from TumorRetrievalGui.log import Log
@@ -15,8 +16,18 @@ from TumorRetrievalGui.results_panel import ResultsPanel
 from TumorRetrievalGui.scan_files import ScanFiles
 from TumorRetrievalGui.settings import Settings
 from TumorRetrievalGui.settings_panel import SettingsPanel
-from TumorRetrievalGui.tasks import Tasks, Worker
+from TumorRetrievalGui.tasks import Failure, Tasks, Worker
 from TumorRetrievalGui.translation import _
+
+
+class Dependencies(Protocol):
+    """The Python packages that the worker needs."""
+
+    def areInstalled(self) -> bool:
+        """Whether nothing is missing; asks and changes nothing."""
+
+    def ensureInstalled(self) -> None:
+        """Install what is missing, after asking. :raises NotPossible: (of `query_logic`) if that does not work out."""
 
 
 class MainPanel:
@@ -24,24 +35,28 @@ class MainPanel:
 
     :param layout: the layout of the module's widget.
     :param parameters: the query of the present scene.
-    :param startWorker: makes the worker from the settings.
-    :param ensureInstalled: installs what is missing, or raises `query_logic.NotPossible`.
+    :param worker: the process that computes.
+    :param dependencies: the packages that it needs.
     """
 
     def __init__(
         self,
         layout,
         parameters: QueryParameters,
-        startWorker: Callable[[Settings], Worker],
-        ensureInstalled: Callable[[], None],
+        worker: Worker,
+        dependencies: Dependencies,
     ):
         self.log = Log()
         self.settings = Settings()
         self.files = ScanFiles()
-        self.tasks = Tasks(startWorker(self.settings))
-        self.query = QueryLogic(parameters, self.tasks, self.files, ensureInstalled)
-        self.results = ResultsLogic(parameters, self.tasks)
-        self.compare = CompareLogic(parameters, self.tasks)
+        self.tasks = Tasks(worker)
+        self._dependencies = dependencies
+        self._isWarm = False
+        self.query = QueryLogic(parameters, self.tasks, self.files, self.settings, dependencies.ensureInstalled)
+        self.results = ResultsLogic(parameters, self.tasks, self.files)
+        loader = CaseLoader(self.tasks, self.files, self.settings)
+        self.pictures = PictureQueue(loader)
+        self.compare = CompareLogic(parameters, loader)
         self.queryPanel = QueryPanel(layout, self.query)
         self.resultsPanel = ResultsPanel(layout, self.results, MOST)
         self.comparePanel = ComparePanel(layout, self.compare)
@@ -53,6 +68,9 @@ class MainPanel:
         layout.addStretch(1)
         self.query.found.connect(self._showAnswer)
         self.resultsPanel.compareWanted.connect(self.compare.open)
+        loader.pictured.connect(self.resultsPanel.table.setPicture)
+        for logic in (self.results, self.compare):
+            logic.changed.connect(self._fetchPictures)
         for logic in (self.query, self.results, self.compare):
             logic.changed.connect(lambda logic=logic: self._note(logic))
         self._noted = None
@@ -62,6 +80,19 @@ class MainPanel:
         """Go over to the query of another scene."""
         for logic in (self.query, self.results, self.compare):
             logic.setParameters(parameters)
+
+    def warmUp(self) -> None:
+        """Start the worker in the background, so that the first search does not wait for it."""
+        # Without its packages it could not start; the first search asks the user for them.
+        if not self._isWarm and self._dependencies.areInstalled():
+            self._isWarm = True
+            chosen = self.settings.arguments("index", "model", "device")
+            self.tasks.ask("warm_up", chosen, done=self.settingsPanel.showReady, failed=self._notReady)
+
+    def _notReady(self, failure: Failure) -> None:
+        self._isWarm = False
+        if not failure.cancelled:
+            self.log.add(failure.message, failure.details)
 
     def sceneChanged(self) -> None:
         """Nodes came or went: choose a scan if none is chosen, and show the state once the scene is settled."""
@@ -73,6 +104,7 @@ class MainPanel:
         """Stop everything that is under way."""
         self.query.cancel()
         self.compare.cancel()
+        self.pictures.clear()
 
     def cleanup(self) -> None:
         """Let go of the scene and end the worker."""
@@ -94,6 +126,11 @@ class MainPanel:
         self.results.failure = None
         self.results.changed.emit()
         self.compare.open(self.resultsPanel.openFirst())
+
+    def _fetchPictures(self) -> None:
+        """The cases that are being opened bring their pictures with them; the others come after them."""
+        if not self.compare.isLoading:
+            self.pictures.want(self.results.hits)
 
     def _note(self, logic) -> None:
         failure = logic.failure

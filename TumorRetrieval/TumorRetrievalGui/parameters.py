@@ -18,13 +18,6 @@ class Plane(Enum):
     CORONAL = "Coronal"
 
 
-class Align(Enum):
-    """What of a case is brought to its place in the patient."""
-
-    TUMOR = "tumor"
-    BRAIN = "brain"
-
-
 class _Node:
     """A reference to one node; None when there is none, or when it was deleted."""
 
@@ -111,6 +104,8 @@ class QueryParameters:
     filters = _Json("Filters", "{}")
     #: What the worker answered to the last query, or None.
     answer = _Json("Answer", "null")
+    #: What the worker needs to rank the answer anew: the text of its `query.json`.
+    search = _Json("Search", '""')
     #: Which of the answer's tumors is shown.
     tumor = _Json("Tumor", "0")
     #: Cases that the user called similar, and dissimilar: {"more": [...], "less": [...]}.
@@ -119,7 +114,6 @@ class QueryParameters:
     #: The volumes of the cases that were opened beside the patient, in the order of their columns.
     cases = _Nodes("Case")
     plane = _Choice("Plane", Plane.SAGITTAL)
-    align = _Choice("Align", Align.TUMOR)
 
     def __init__(self, node):
         self.node = node
@@ -132,7 +126,8 @@ class QueryParameters:
     def forgetAnswer(self) -> None:
         """Back to before anything was found; what was chosen stays."""
         changing = self.node.StartModify()
-        self.answer, self.tumor, self.segmentation, self.cases = None, 0, None, []
+        self.answer, self.search, self.tumor = None, "", 0
+        self.segmentation, self.cases = None, []
         self.feedback = {"more": [], "less": []}
         self.node.EndModify(changing)
 

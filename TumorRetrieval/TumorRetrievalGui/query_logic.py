@@ -6,6 +6,7 @@ from pathlib import Path
 from TumorRetrievalGui.box_logic import drawnByHand, placedBoxes, suggestBoxes
 from TumorRetrievalGui.parameters import Around, QueryParameters, volumesIn
 from TumorRetrievalGui.scan_files import ScanFiles, gridOf
+from TumorRetrievalGui.settings import Settings
 from TumorRetrievalGui.signals import Signal
 from TumorRetrievalGui.tasks import Failure, Task, Tasks, failureOf
 from TumorRetrievalGui.translation import _
@@ -17,6 +18,8 @@ from TumorRetrievalLib.scene.segmentations import TUMOR_CORE, WHOLE_TUMOR, add_t
 
 HITS = 12
 """How many similar cases are listed for each box."""
+SEARCH_FILE = "query.json"
+"""In the folder of an answer: what the worker needs to rank it anew."""
 
 
 class NotPossible(Exception):
@@ -30,10 +33,18 @@ class QueryLogic:
     :param ensureInstalled: installs what is missing, or raises `NotPossible`.
     """
 
-    def __init__(self, parameters: QueryParameters, tasks: Tasks, files: ScanFiles, ensureInstalled: Callable):
+    def __init__(
+        self,
+        parameters: QueryParameters,
+        tasks: Tasks,
+        files: ScanFiles,
+        settings: Settings,
+        ensureInstalled: Callable[[], None],
+    ):
         self.parameters = parameters
         self._tasks = tasks
         self._files = files
+        self._settings = settings
         self._ensureInstalled = ensureInstalled
         self._task: Task | None = None
         self.fraction = 0.0
@@ -114,7 +125,7 @@ class QueryLogic:
     def suggest(self) -> None:
         """Look for tumors in the whole brain and draw a box around each."""
         if not self.whyNotSuggest():
-            self._start("segment", {}, self._showSuggestions)
+            self._start("segment", self._settings.arguments("model", "device"), self._showSuggestions)
 
     def find(self) -> None:
         """Search the cases most similar to the tumor in each box."""
@@ -125,7 +136,8 @@ class QueryLogic:
             {"center_ras": box.center.tolist(), "size_mm": box.size.tolist(), "axes": box.axes.tolist()}
             for box in placedBoxes(parameters)
         ]
-        arguments = {"boxes": boxes, "around": parameters.around.value, "k": HITS}
+        chosen = self._settings.arguments("index", "model", "device")
+        arguments = {"boxes": boxes, "around": parameters.around.value, "k": HITS, **chosen}
         self._start("find", arguments, self._readMasks)
 
     def cancel(self) -> None:
@@ -133,7 +145,8 @@ class QueryLogic:
         if self._task is not None:
             self._task.cancel()
 
-    def _start(self, name: str, arguments: dict, done: Callable[[dict], None]) -> None:
+    def _start(self, name: str, arguments: dict, done: Callable[[Path, dict], None]) -> None:
+        """Hand the scans over and ask the worker. :param done: called with the folder of its files and its answer."""
         self.failure = None
         try:
             self._ensureInstalled()
@@ -144,8 +157,13 @@ class QueryLogic:
 
         def ask(paths: list[Path]) -> None:
             scans = {key: str(path) for key, path in zip(("t1c", "flair"), paths, strict=False)}
+            out = self._files.newFolder(name)
             self._task = self._tasks.ask(
-                name, {**scans, **arguments}, done=done, failed=self._fail, progress=self._progress
+                name,
+                {**scans, **arguments, "out": str(out)},
+                done=lambda result: done(out, result),
+                failed=self._fail,
+                progress=self._progress,
             )
 
         self._progress(0.0, _("Preparing the scan"))
@@ -167,7 +185,7 @@ class QueryLogic:
         self.message = message
         self.changed.emit()
 
-    def _showSuggestions(self, result: dict) -> None:
+    def _showSuggestions(self, _out: Path, result: dict) -> None:
         boxes = [Box(box["center_ras"], box["size_mm"], box["axes"]) for box in result["boxes"]]
         suggestBoxes(self.parameters, boxes)
         if not boxes:
@@ -176,17 +194,19 @@ class QueryLogic:
         self.parameters.around = Around.CORE
         self._finish(_("Check the suggested boxes, and drag or remove them where they are wrong."))
 
-    def _readMasks(self, answer: dict) -> None:
+    def _readMasks(self, out: Path, answer: dict) -> None:
         """The masks come as files; reading them takes too long for the main thread."""
-        paths = [Path(answer["masks"][name]) for name in ("tumor_core", "whole_tumor")]
+
+        def read() -> tuple[list, str]:
+            masks = [read_labels(out / answer["masks"][name]) for name in ("tumor_core", "whole_tumor")]
+            return masks, (out / SEARCH_FILE).read_text(encoding="utf-8")
+
         self._progress(1.0, _("Showing what was found"))
         self._task = self._tasks.inBackground(
-            lambda: [read_labels(path) for path in paths],
-            done=lambda masks: self._show(answer, masks),
-            failed=self._fail,
+            read, done=lambda content: self._show(answer, *content), failed=self._fail
         )
 
-    def _show(self, answer: dict, masks: list) -> None:
+    def _show(self, answer: dict, masks: list, search: str) -> None:
         parameters = self.parameters
         if parameters.t1c is None:
             self._fail(Failure(_("The scan was removed while its tumors were looked up.")))
@@ -201,7 +221,7 @@ class QueryLogic:
         except TumorRetrievalError as error:
             self._fail(failureOf(error))
             return
-        parameters.answer, parameters.segmentation = answer, node
+        parameters.answer, parameters.search, parameters.segmentation = answer, search, node
         self._finish("")
         self.found.emit()
 

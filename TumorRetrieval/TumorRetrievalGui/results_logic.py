@@ -1,9 +1,11 @@
 """The list of similar cases: what counts, what is shown, more or less like this. Every change re-ranks at once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from TumorRetrievalGui.parameters import QueryParameters
-from TumorRetrievalGui.query_logic import HITS
+from TumorRetrievalGui.query_logic import HITS, SEARCH_FILE
+from TumorRetrievalGui.scan_files import ScanFiles
 from TumorRetrievalGui.signals import Signal
 from TumorRetrievalGui.tasks import Failure, Task, Tasks
 from TumorRetrievalGui.translation import _
@@ -58,9 +60,11 @@ class ResultsLogic:
     :param parameters: the scene's query; `setParameters` changes it.
     """
 
-    def __init__(self, parameters: QueryParameters, tasks: Tasks):
+    def __init__(self, parameters: QueryParameters, tasks: Tasks, files: ScanFiles):
         self.parameters = parameters
         self._tasks = tasks
+        self._files = files
+        self._kept: tuple[str, Path] | None = None
         self._task: Task | None = None
         self._outdated = False
         self.failure: Failure | None = None
@@ -182,13 +186,16 @@ class ResultsLogic:
     def _ask(self) -> None:
         self._outdated = False
         parameters, number = self.parameters, self.parameters.tumor
+        liked, disliked = (
+            [{"case": case, "tumor": tumor} for case, tumor in parameters.feedback[kind]] for kind in ("more", "less")
+        )
         arguments = {
-            "query": parameters.answer.get("query"),
+            "result": str(self._searchFolder()),
             "tumor": number,
             "weights": parameters.weights,
             "filters": parameters.filters,
-            "more_like": parameters.feedback["more"],
-            "less_like": parameters.feedback["less"],
+            "more": liked,
+            "less": disliked,
             "k": HITS,
         }
 
@@ -201,6 +208,15 @@ class ResultsLogic:
             self._goOn()
 
         self._task = self._tasks.ask("rerank", arguments, done=show, failed=self._failed)
+
+    def _searchFolder(self) -> Path:
+        """A folder with the search as the worker knows it, made anew for a scene that was read from a file."""
+        search = self.parameters.search
+        if self._kept is None or self._kept[0] != search:
+            folder = self._files.newFolder("rank")
+            (folder / SEARCH_FILE).write_text(search, encoding="utf-8")
+            self._kept = (search, folder)
+        return self._kept[1]
 
     def _failed(self, failure: Failure) -> None:
         self._task = None

@@ -23,7 +23,10 @@ def gridOf(node) -> Grid:
 
 
 class ScanFiles:
-    """A temporary folder with the scans of the current query. Patient data: it is removed with `close`."""
+    """A temporary folder for the scans of the current query and what is made of them.
+
+    Patient data: it is removed with `close`.
+    """
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="TumorRetrieval-", ignore_cleanup_errors=True)
@@ -34,6 +37,10 @@ class ScanFiles:
     def folder(self) -> Path:
         """Where the files are."""
         return Path(self._folder.name)
+
+    def newFolder(self, name: str) -> Path:
+        """A new, empty folder for files of the worker."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
 
     def writer(self, nodes: list) -> Callable[[], list[Path]]:
         """A function that brings the files of some nodes up to date and returns their paths.

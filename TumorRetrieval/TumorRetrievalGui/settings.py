@@ -34,9 +34,9 @@ class Settings:
         """A folder."""
         return self._values["model"]
 
-    def arguments(self) -> dict[str, str]:
-        """What differs from the defaults, as the worker's tasks take it."""
-        return {name: value for name, value in self._values.items() if value}
+    def arguments(self, *names: str) -> dict[str, str]:
+        """What differs from the defaults, as the worker's tasks take it. :param names: the arguments of the task."""
+        return {name: self._values[name] for name in names if self._values[name]}
 
     def keep(self, name: str, value: str) -> bool:
         """Remember a value. :returns: False if it could not be written, and is remembered in this session only."""

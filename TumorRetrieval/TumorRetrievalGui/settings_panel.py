@@ -43,6 +43,15 @@ class SettingsPanel:
             ui.modelPath.currentPath = settings.model
         self._showLog()
 
+    def showReady(self, worker: dict) -> None:
+        """Say what the worker has loaded. :param worker: its answer to `warm_up`."""
+        index, model = worker["index"], worker["model"]
+        self._log.add(
+            _("Ready: {cases} known cases with {tumors} tumors; network {model}, on {device}.").format(
+                cases=index["cases"], tumors=index["tumors"], model=model["name"], device=worker["device"]
+            )
+        )
+
     def _device(self) -> str:
         return self.ui.deviceSelector.itemData(self.ui.deviceSelector.currentIndex)
 

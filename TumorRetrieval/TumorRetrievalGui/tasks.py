@@ -54,11 +54,8 @@ class Event:
 class Worker(Protocol):
     """The process that computes. Nothing here blocks."""
 
-    def start(self) -> None:
-        """Make the process ready in the background."""
-
     def submit(self, task: str, arguments: dict) -> int:
-        """Ask for something; a process that has died is started again. :returns: the request's number."""
+        """Ask for something; the process is started if it does not run. :returns: the request's number."""
 
     def cancel(self, request: int) -> None:
         """Give up a request: its failure follows."""
@@ -111,7 +108,7 @@ class _Background:
 class Tasks:
     """Starts tasks and tells what becomes of them.
 
-    :param worker: the worker to use; it is started with the first task, or by `warmUp`.
+    :param worker: who does what is asked; it is started with the first request.
     """
 
     def __init__(self, worker: Worker):
@@ -121,14 +118,6 @@ class Tasks:
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
         self._timer.connect("timeout()", self.poll)
-        self._started = False
-
-    def warmUp(self) -> None:
-        """Start the worker, so that the first query does not wait for it."""
-        if not self._started:
-            self._started = True
-            self._worker.start()
-            self._timer.start()
 
     def ask(self, name: str, arguments: dict, *, done, failed, progress=lambda fraction, message: None) -> Task:
         """Let the worker do something.
@@ -137,8 +126,8 @@ class Tasks:
         :param failed: called with a `Failure`.
         :param progress: called with a fraction and a message.
         """
-        self.warmUp()
         request = self._worker.submit(name, arguments)
+        self._timer.start()
         task = Task(done, failed, progress, stop=lambda: self._worker.cancel(request))
         self._requests[request] = task
         return task
@@ -165,7 +154,7 @@ class Tasks:
                 background.task.end(background.task.done, value)
             else:
                 background.task.end(background.task.failed, failureOf(value))
-        for event in self._worker.poll() if self._started else ():
+        for event in self._worker.poll():
             self._tell(event)
 
     def _tell(self, event: Event) -> None:
@@ -188,9 +177,7 @@ class Tasks:
         for task in [*self._requests.values(), *(thread.task for thread in self._threads)]:
             task.running = False
         self._requests, self._threads = {}, []
-        if self._started:
-            self._worker.close()
-            self._started = False
+        self._worker.close()
 
 
 def failureOf(error: Exception) -> Failure:

@@ -38,11 +38,8 @@ class FakeWorker:
         self.answers = {}
         self.asked: list[tuple[str, dict]] = []
         self.cancelled: list[int] = []
-        self.started = self.closed = False
+        self.closed = False
         self._events = []
-
-    def start(self):
-        self.started = True
 
     def submit(self, task, arguments):
         from TumorRetrievalGui.tasks import Event, Failure
@@ -75,6 +72,16 @@ class FakeWorker:
     def tasks(self, name):
         """The arguments of every request for a task."""
         return [arguments for task, arguments in self.asked if task == name]
+
+
+class Installed:
+    """`main_panel.Dependencies` that are all there."""
+
+    def areInstalled(self):
+        return True
+
+    def ensureInstalled(self):
+        pass
 
 
 def hit(number: int, **changes) -> dict:
@@ -121,33 +128,36 @@ def brain(center=CENTER, radius=12.0, seed=0):
 
 
 @pytest.fixture
-def worker(tmp_path):
+def worker():
     """A worker that finds five cases for every box, and hands out the images of each."""
     from TumorRetrievalLib.imaging.files import write_labels, write_volume
 
     made = FakeWorker()
 
-    def masks():
-        _, mask = brain()
-        paths = {name: tmp_path / f"{name}.nii.gz" for name in ("tumor_core", "whole_tumor")}
-        for path in paths.values():
-            write_labels(path, mask)
-        return {name: str(path) for name, path in paths.items()}
-
     def find(arguments):
+        masks = {name: f"{name}.nii.gz" for name in ("tumor_core", "whole_tumor")}
+        for name in masks.values():
+            write_labels(Path(arguments["out"]) / name, brain()[1])
+        (Path(arguments["out"]) / "query.json").write_text("what the worker knows")
         tumors = [tumor(number) for number in range(len(arguments["boxes"]))]
-        return {"tumors": tumors, "masks": masks(), "notes": [], "query": "q1", "patient_to_atlas": np.eye(4).tolist()}
+        return {"tumors": tumors, "masks": masks, "notes": []}
 
     def case(arguments):
         number = int(arguments["case"].split("-")[1])
         center = (-20.0 + 4 * number, 10.0, 5.0)
         volume, mask = brain(center, 8.0 + number, seed=number)
-        scan, core = tmp_path / f"{number}_t1c.nii", tmp_path / f"{number}_core.nii"
-        write_volume(scan, volume)
-        write_labels(core, mask)
-        return {"t1c": str(scan), "core": str(core), "whole": str(core), "center_ras": center, "case_to_atlas": None}
+        out = Path(arguments["out"])
+        write_volume(out / "t1c.nii", volume)
+        write_labels(out / "core.nii", mask)
+        box = {"center_ras": center, "size_mm": [16, 16, 16], "axes": np.eye(3).tolist()}
+        return {"files": {"t1c": "t1c.nii", "core": "core.nii"}, "tumors": [{"id": "1", "box": box}]}
 
     made.answers = {
+        "warm_up": lambda arguments: {
+            "device": "cpu",
+            "model": {"name": "default"},
+            "index": {"cases": 9, "tumors": 11},
+        },
         "find": find,
         "case": case,
         "rerank": lambda arguments: {"hits": tumor()["hits"][::-1]},
@@ -177,7 +187,7 @@ def panel(app, window, scene, worker):
 
     node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "TumorRetrieval")
     holder = QWidget()
-    made = MainPanel(QVBoxLayout(holder), QueryParameters(node), lambda settings: worker, lambda: None)
+    made = MainPanel(QVBoxLayout(holder), QueryParameters(node), worker, Installed())
     app.window.panel.setWidget(holder)
     yield made
     made.cleanup()

@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtTest import QTest
 
-from Testing.Python.gui.panels.conftest import CENTER, FakeWorker, brain, wait_until
+from Testing.Python.gui.panels.conftest import CENTER, brain, wait_until
 
 
 def press(button):
@@ -272,7 +272,6 @@ def test_a_box_is_removed_from_the_list_and_from_the_scene(ready, ui, scene):
 
 def test_the_window_stays_awake_while_a_large_scan_is_handed_over(ready, ui, worker, scene):
     from Testing.SlicerHost import host
-
     from TumorRetrievalLib.imaging.volume import Grid, Volume
     from TumorRetrievalLib.scene.volumes import add_volume
 
@@ -303,11 +302,15 @@ def test_the_window_stays_awake_while_a_large_scan_is_handed_over(ready, ui, wor
 
 def test_closing_the_panels_ends_the_worker_and_removes_the_patients_files(ready, worker):
     folder = ready.files.folder
-    ready.tasks.warmUp()
+    ready.warmUp()
     ready.cleanup()
 
     assert worker.closed and not folder.exists()
 
 
-def test_a_worker_that_was_never_needed_is_not_started(panel, worker):
-    assert not worker.started and isinstance(worker, FakeWorker)
+def test_the_worker_is_made_ready_once_and_what_it_has_is_in_the_log(panel, worker):
+    panel.warmUp()
+    panel.warmUp()
+    wait_until(lambda: "9 known cases" in panel.log.text)
+
+    assert len(worker.tasks("warm_up")) == 1
