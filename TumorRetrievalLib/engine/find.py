@@ -11,6 +11,7 @@ from TumorRetrievalLib.cohort.labels import describe_position
 from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_known_case
 from TumorRetrievalLib.engine.outline import Outline, merge, outline_tumor, tumor_box
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
+from TumorRetrievalLib.engine.rerank import Query, block_weights
 from TumorRetrievalLib.errors import CannotWrite, InvalidBox
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
@@ -18,7 +19,6 @@ from TumorRetrievalLib.imaging.files import read_labels, write_labels
 from TumorRetrievalLib.report.model import Report, ReportHit, ReportTumor
 from TumorRetrievalLib.report.page import write_report
 from TumorRetrievalLib.resources import resource
-from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
 from TumorRetrievalLib.retrieval.case_index import CaseIndex, Hit
 from TumorRetrievalLib.retrieval.embedder import Reading, TumorReader
 from TumorRetrievalLib.retrieval.embedding import TumorFacts, embed, model_identity
@@ -74,7 +74,8 @@ class FoundTumor:
 def find_similar(request: FindRequest, progress: Progress | None = None) -> dict:
     """Find the known cases most similar to the tumor in each box.
 
-    Writes `result.json`, `tumor_core.nii.gz`, `whole_tumor.nii.gz` and `report.html` into `request.out`.
+    Writes `result.json`, `tumor_core.nii.gz`, `whole_tumor.nii.gz` and `report.html` into `request.out`, and what
+    `engine.rerank` needs to look again with other weights or filters.
 
     :param progress: called with a fraction and a message; whatever it raises stops the work.
     :returns: the content of result.json.
@@ -90,7 +91,8 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
         box.voxel_hull(patient.t1c.grid)
     prepare_folder(request.out)
     index_folder = request.index or resource("Index")
-    index = watch.time("index", lambda: CaseIndex.open(index_folder, model_identity(reader.model.contract)))
+    identity = model_identity(reader.model.contract)
+    index = watch.time("index", lambda: CaseIndex.open(index_folder, identity))
     report(0.1, "Bringing the scan to the atlas")
     watch.time("registration", lambda: patient.register(lambda f, m: report(0.1 + 0.3 * f, m)))
     report(0.4, "Reading the tumors")
@@ -126,6 +128,7 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
         "index": facts,
         "notes": notes,
     }
+    Query(np.array([embed(tumor.facts) for tumor in found]), Path(index_folder), identity).keep(request.out)
     with atomic_file(request.out / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     report(1.0, "Done")
@@ -159,7 +162,7 @@ def _find_one(patient: Patient, box: Box, reader: TumorReader, index: CaseIndex,
     measured = box if request.around == "core" else tumor_box(outline.core, outline, patient.t1c.grid) or box
     atlas_mm = patient.to_atlas(measured.center)
     facts = TumorFacts(reading.appearance, reading.types, atlas_mm, np.abs(measured.axes) @ measured.size)
-    weights = {name: weight * request.weights.get(name, 1.0) for name, weight in DEFAULT_WEIGHTS.items()}
+    weights = block_weights(request.weights)
     hits = nearest_tumors(index, embed(facts), request.k, filters=request.filters, weights=weights)
     area = "" if atlas_mm is None else describe_position(atlas_mm).area
     return FoundTumor(box, reading, outline, facts, area, hits)
@@ -215,19 +218,21 @@ def _result_tumor(tumor: FoundTumor) -> dict:
         "atlas_mm": None if tumor.facts.atlas_mm is None else _rounded(tumor.facts.atlas_mm),
         "core_ml": round(tumor.outline.core_ml, 3),
         "whole_ml": round(tumor.outline.whole_ml, 3),
-        "hits": [
-            {
-                "case": hit.case,
-                "tumor": hit.tumor,
-                "score": hit.score,
-                "blocks": hit.blocks,
-                "type": hit.record.type,
-                "area": hit.record.area,
-                "volume_ml": hit.record.core_ml,
-            }
-            for hit in tumor.hits
-        ],
+        "hits": [described_hit(hit) for hit in tumor.hits],
     }  # fmt: skip
+
+
+def described_hit(hit: Hit) -> dict:
+    """A hit as result.json shows it."""
+    return {
+        "case": hit.case,
+        "tumor": hit.tumor,
+        "score": hit.score,
+        "blocks": hit.blocks,
+        "type": hit.record.type,
+        "area": hit.record.area,
+        "volume_ml": hit.record.core_ml,
+    }
 
 
 def _rounded(point) -> list[float]:

@@ -26,6 +26,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["engine"] = set(MAY_IMPORT)
 MAY_IMPORT["evaluation"] = set(MAY_IMPORT)  # it measures what a user gets, so it stands behind the engine
+MAY_IMPORT["worker"] = set(MAY_IMPORT) - {"evaluation"}
 MAY_IMPORT["cli"] = MAY_IMPORT["cli_output"] = set(MAY_IMPORT) | {"cli_output"}
 
 HOMES = {
@@ -33,7 +34,10 @@ HOMES = {
         *("networks/", "training/", "synthesis/", "growth/", "retrieval/embedder.py"),
         *("engine/doctor.py", "engine/build_index.py"),  # they ask for devices and set the threads of processes
     ),
-    "faiss": ("retrieval/", "growth/latent_search", "engine/build_index.py"),  # the last imports it before torch
+    "faiss": (
+        *("retrieval/", "growth/latent_search"),
+        *("engine/build_index.py", "worker/tasks.py"),  # they import it before torch
+    ),
     "slicer": ("scene/",),
     "vtk": ("scene/",),
     "qt": (),
@@ -41,10 +45,10 @@ HOMES = {
 }
 """Package -> the only places of the library that import it."""
 
-LIGHT_ROOMS = ("imaging", "cohort", "registration", "retrieval", "report", "engine", "cli", "cli_output")
+LIGHT_ROOMS = ("imaging", "cohort", "registration", "retrieval", "report", "engine", "worker", "cli", "cli_output")
 """Rooms whose files import heavy packages only where they use them: 3D Slicer's own process loads most of them."""
 
-FOR_THE_WORKER = ("retrieval/embedder.py", "engine/")
+FOR_THE_WORKER = ("retrieval/embedder.py", "engine/", "worker/engine_tasks.py")
 """Parts of these that read tumors with a network, and so load PyTorch: only a process of their own imports them."""
 
 FOR_SLICER_ALL_THE_SAME = ("engine/doctor.py", "engine/__init__.py")
