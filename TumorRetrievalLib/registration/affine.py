@@ -28,10 +28,11 @@ MOST_UNEVEN = 1.35
 """Largest over smallest stretch."""
 LARGEST_TURN_DEG = 50.0
 LEAST_OVERLAP = 0.85
-LEAST_AGREEMENT = 1.01
+LEAST_AGREEMENT_INSIDE = 1.006
+"""Real scans reached 1.009 to 1.03 inside the brain, noise in the shape of a brain 1.004."""
 
 _STARTS = 2
-_SAMPLED = 0.3
+_SAMPLED = 0.15
 _SEED = 7
 _THREADS = 1
 """The sums of the metric are split by it, so more would change the last digits of the result from machine to machine;
@@ -43,6 +44,7 @@ class _Fit:
     atlas_to_patient: np.ndarray
     stage: str
     agreement: float
+    agreement_inside: float
     overlap: float
 
     @property
@@ -164,7 +166,7 @@ class _ItkImages:
             maximumStepSizeInPhysicalUnits=1.0,
         )
         method.SetOptimizerScalesFromPhysicalShift()
-        method.SetNumberOfThreads(_THREADS)
+        method.SetNumberOfWorkUnits(_THREADS)
         method.SetInitialTransform(transform, inPlace=True)
         try:
             method.Execute(self.template, self.patient)
@@ -180,12 +182,20 @@ class _Judge:
 
         self._view = view
         around = ndimage.binary_dilation(template.brain, iterations=2)
+        inside = ndimage.binary_erosion(template.brain, iterations=2)
         self._compare = Comparison(template, view, around, points=40_000)
+        self._compare_inside = Comparison(template, view, inside, points=40_000)
         self._brain = template.brain.astype(np.float32)
         self._from_atlas = np.linalg.inv(template.grid.affine)
 
     def __call__(self, atlas_to_patient: np.ndarray, stage: str) -> _Fit:
-        return _Fit(atlas_to_patient, stage, self._compare(atlas_to_patient), self._overlap(atlas_to_patient))
+        return _Fit(
+            atlas_to_patient,
+            stage,
+            self._compare(atlas_to_patient),
+            self._compare_inside(atlas_to_patient),
+            self._overlap(atlas_to_patient),
+        )
 
     def _overlap(self, atlas_to_patient: np.ndarray) -> float:
         from scipy import ndimage
@@ -209,7 +219,7 @@ def _problem(fit: _Fit) -> str | None:
         return f"the head would have to be turned by {turn:.0f} degrees; check the orientation in the file's header."
     if fit.overlap < LEAST_OVERLAP:
         return f"its brain and the atlas brain overlap by {fit.overlap:.2f} only (Dice; at least {LEAST_OVERLAP})."
-    if fit.agreement < LEAST_AGREEMENT:
+    if fit.agreement_inside < LEAST_AGREEMENT_INSIDE:
         return "it does not look like a brain inside its outline."
     return None
 

@@ -17,7 +17,7 @@ class AtlasAlignment:
     :param patient_to_atlas: patient RAS mm -> atlas (MNI) RAS mm, shape (4, 4); never a reflection.
     :param brain_overlap: Dice of the patient's brain and the atlas brain brought to the patient, within the field of
         view. Scans with a skull have a rougher brain estimate, and so a slightly lower overlap.
-    :param agreement: normalised mutual information inside the brain; 1 where the images know nothing of each other.
+    :param agreement: normalised mutual information in the brain and 6 mm around it; 1 where the images share nothing.
     :param stage: "affine", or "similarity" where the affine fit was implausible and was not used.
     :param skull_stripped: whether the scan shows the brain alone.
     :param seconds: wall-clock time that it took.

@@ -93,14 +93,10 @@ def shrunk(volume: Volume) -> Volume:
 
 
 def _without_skull(image: np.ndarray, brain: np.ndarray, outside: float) -> np.ndarray:
-    """The brain with one voxel around it, for what its rough outline misses."""
-    from scipy import ndimage
-
     if not brain.any():
         return image
     brightest = outside + _BRIGHTEST_IN_HEAD * np.median(image[brain] - outside)
-    kept = ndimage.binary_dilation(brain)
-    return np.where(kept, np.minimum(image, brightest), outside).astype(np.float32)
+    return np.where(brain, np.minimum(image, brightest), outside).astype(np.float32)
 
 
 def _faces(data: np.ndarray) -> list[np.ndarray]:
