@@ -102,6 +102,16 @@ def test_the_nearest_are_those_that_comparing_with_everything_gives(crowd, seed,
     assert np.array_equal(found.distances, expected.distances)
 
 
+def test_a_tumor_that_is_fairly_near_in_both_masks_is_found_behind_many_that_are_near_in_one(crowd):
+    near, far, fair = (np.array([np.cos(angle), np.sin(angle), 0], np.float32) for angle in (0.0, np.pi, 0.9))
+    whole = np.array([near if n % 2 else far for n in range(len(crowd))])
+    core = np.array([far if n % 2 else near for n in range(len(crowd))])
+    whole[123], core[123] = fair, fair
+    search = LatentSearch(crowd.database, crowd.models, (whole, core))
+
+    assert search.nearest(near, near, 1).indices.tolist() == [123]
+
+
 def test_of_two_equal_tumors_the_first_in_the_database_comes_first(crowd):
     found = crowd.nearest(*(part[55] for part in crowd.vectors), 2)
 
