@@ -1,7 +1,7 @@
 """Table 1 of Rosier 2022: how often each search finds the tumor that comparing with everything finds, and how fast.
 
 The searches: the thesis' baseline, the exact one, two that look at fewer voxels, and the autoencoders that were
-trained. Those ask who were simulated for it, with another seed than any database or training, and real masks.
+trained. Those who ask are tumors simulated for it, with a seed of their own, and real masks.
 """
 
 import json
@@ -74,11 +74,12 @@ def evaluate_growth_table(
     :param tumors: only the first so many of the database.
     :param limit: at most so many queries of each kind.
     :param json_path: also write the result there.
-    :returns: `database_size`; `synthetic` with `masks` (their number), `methods`, `equal_to_brute_force` and
-        `combined_dice`; the same four beside it for the real masks; `trained` (what each autoencoder was trained on and
-        for how long), `not_run` (method -> reason) and `published`. A method has `top1`, `top5`, `top15` (shares of the
-        queries whose best match is among the baseline's best 1, 5, 15), `dice` (mean combined Dice of its best match),
-        `relative_mean` and `relative_median` (that Dice as a share of the baseline's), `median_ms` and `max_ms`.
+    :returns: `database_size`; `baseline_scaled_up_from` (the tumors that the baseline was timed on); `synthetic` with
+        `masks` (their number), `methods`, `equal_to_brute_force` and `combined_dice`; the same four beside it for the
+        real masks; `trained` (what each autoencoder was trained on and for how long), `not_run` (method -> reason) and
+        `published`. A method has `top1`, `top5`, `top15` (shares of the queries whose best match is among the
+        baseline's best 1, 5, 15), `dice` (mean combined Dice of its best match), `relative_mean` and `relative_median`
+        (that Dice as a share of the baseline's), `median_ms` and `max_ms`.
     :raises WeightsError: if there is no pair of autoencoders in a folder, or two of one kind.
     """
     report = progress or (lambda fraction, message: None)
@@ -92,6 +93,7 @@ def evaluate_growth_table(
     simulated = simulated_queries(atlas, limit)
     result = {
         "database_size": len(stored),
+        "baseline_scaled_up_from": min(_BASELINE_TUMORS, len(stored)),
         "synthetic": compare(stored.search, searches, simulated, lambda f, m: report(0.65 + 0.15 * f, m)),
         "trained": {name: _training_of(pair) for name, pair in loaded.items()},
         "not_run": {

@@ -110,7 +110,7 @@ def test_the_table_lists_what_was_run_what_it_was_trained_on_and_what_was_not_ru
     )
 
     assert json.loads((tmp_path / "table.json").read_text()) == table
-    assert table["database_size"] == 5
+    assert table["database_size"] == table["baseline_scaled_up_from"] == 5
     assert list(table["synthetic"]["methods"]) == ["baseline", "exact", "ds64", "ds32", "vae8"]
     assert table["synthetic"]["masks"] == 2 and table["synthetic"]["equal_to_brute_force"] is True
     assert set(table["not_run"]) == {"ae", "vae1024"} and "growth-ae" in table["not_run"]["ae"]
