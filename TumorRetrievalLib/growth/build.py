@@ -43,7 +43,7 @@ class BuildPlan:
     """
 
     seed: int = 0
-    snapshots: int = 3
+    snapshots: int = 2
     shard: int = 32
 
 
@@ -160,12 +160,13 @@ def simulate_shard(atlas: GrowthAtlas, plan: BuildPlan, index: int) -> Simulatio
 def draw(atlas: GrowthAtlas, plan: BuildPlan, number: int) -> tuple[tuple[float, float, float], float, np.ndarray]:
     """Simulation `number` of a plan: origin (RAS mm), lambda (mm^2) and the volumes (ml) to look at it.
 
-    Origins are even in the thesis' box, lambda in its logarithm, volumes in the radius. All of them are numbers that
-    float32 holds exactly, as the database stores them so.
+    Origins are even in the thesis' box, lambda in its root, which is the width of the front, and volumes in the radius.
+    All of them are numbers that float32 holds exactly, as the database stores them so.
     """
     point = (np.random.default_rng(plan.seed).random(4) + number * _STEPS) % 1.0
     origin = atlas.from_cube(ORIGIN_LOW + point[:3] * (ORIGIN_HIGH - ORIGIN_LOW)).astype(np.float32)
-    spread = np.float32(SPREAD[0] * (SPREAD[1] / SPREAD[0]) ** point[3])
+    narrowest, widest = np.sqrt(SPREAD)
+    spread = np.float32((narrowest + point[3] * (widest - narrowest)) ** 2)
     # One volume in each of as many equal parts of the range of radii.
     jitter = np.random.default_rng((plan.seed, number)).random(plan.snapshots)
     shares = (np.arange(plan.snapshots) + jitter) / plan.snapshots

@@ -11,7 +11,7 @@ import hashlib
 import json
 import struct
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,9 @@ from TumorRetrievalLib.growth.parameters import GrowthParameters
 from TumorRetrievalLib.growth.solver import SOLVER_VERSION
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.volume import Grid
+from TumorRetrievalLib.resources import resource
 
+BUNDLED = "mni152.growth"
 MAGIC = b"TRgrowth"
 FORMAT = 1
 _PREAMBLE = struct.Struct("<8sI32s")
@@ -161,6 +163,15 @@ def read_database(path) -> SimulationDatabase:
     # Whatever else a hostile header makes Python stumble over: missing keys, wrong types, numbers out of range.
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
         raise _damaged(path, f"its contents make no sense ({error})") from error
+
+
+@lru_cache(maxsize=1)
+def bundled_database() -> SimulationDatabase:
+    """The simulated tumors that come with the tool, read once per process.
+
+    :raises MissingResource: if they are missing or damaged.
+    """
+    return read_database(resource("Simulations", BUNDLED))
 
 
 class _Contradiction(Exception):

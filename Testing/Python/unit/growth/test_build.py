@@ -159,8 +159,8 @@ def test_draws_fill_the_ranges_evenly(atlas):
     fractions = (atlas.grid.to_voxel([origin for origin, _, _ in draws]) + 0.5) / 64
     low, high = build_module.ORIGIN_LOW, build_module.ORIGIN_HIGH
     columns = [*((fractions - low) / (high - low)).T]
-    smallest, largest = np.log(build_module.SPREAD)
-    columns.append((np.log([spread for _, spread, _ in draws]) - smallest) / (largest - smallest))
+    smallest, largest = np.sqrt(build_module.SPREAD)
+    columns.append((np.sqrt([spread for _, spread, _ in draws]) - smallest) / (largest - smallest))
     for column in columns:
         counts, _ = np.histogram(column, bins=10, range=(0, 1))
         assert counts.min() >= 30
