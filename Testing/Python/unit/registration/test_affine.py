@@ -23,8 +23,8 @@ def error_mm(alignment, patient) -> np.ndarray:
     "scan",
     [
         {"turned_deg": TURNED, "scales": (1.08, 1.05, 1.12), "moved_mm": MOVED_MM},
-        {"turned_deg": (-25, 0, 0), "scales": (0.95, 1.0, 0.97)},
-        {"turned_deg": TURNED, "spacing": (0.9, 0.9, 6.5)},
+        pytest.param({"turned_deg": (-25, 0, 0), "scales": (0.95, 1.0, 0.97)}, marks=pytest.mark.slow),
+        pytest.param({"turned_deg": TURNED, "spacing": (0.9, 0.9, 6.5)}, marks=pytest.mark.slow),
         {"turned_deg": TURNED, "moved_mm": MOVED_MM, "axes": OBLIQUE_LEFT_HANDED, "spacing": (1.5, 2.0, 3.0)},
     ],
     ids=["large brain far from the origin", "head bent far back", "thick slices", "oblique left-handed axes"],
@@ -39,7 +39,10 @@ def test_landmarks_of_a_stripped_scan_are_found_within_three_millimetres(make_pa
     assert error_mm(alignment, patient).max() < 3.0
 
 
-@pytest.mark.parametrize("spacing", [(2, 2, 2), (1, 1, 6.5)], ids=["thin slices", "thick slices"])
+@pytest.mark.parametrize(
+    "spacing",
+    [pytest.param((2, 2, 2), marks=pytest.mark.slow, id="thin slices"), pytest.param((1, 1, 6.5), id="thick slices")],
+)
 def test_landmarks_are_found_inside_a_skull(make_patient, spacing):
     patient = make_patient(turned_deg=TURNED, scales=(1.06, 1.03, 1.1), moved_mm=MOVED_MM, spacing=spacing, head=True)
 
@@ -50,7 +53,15 @@ def test_landmarks_are_found_inside_a_skull(make_patient, spacing):
     assert error_mm(alignment, patient).max() < 7.0
 
 
-@pytest.mark.parametrize("axes", [np.eye(3), np.diag([-1, -1, 1]), np.diag([-1, 1, 1]), OBLIQUE_LEFT_HANDED])
+@pytest.mark.parametrize(
+    "axes",
+    [
+        pytest.param(np.eye(3), marks=pytest.mark.slow, id="RAS"),
+        pytest.param(np.diag([-1, -1, 1]), marks=pytest.mark.slow, id="LPS"),
+        pytest.param(np.diag([-1, 1, 1]), id="left-handed"),
+        pytest.param(OBLIQUE_LEFT_HANDED, marks=pytest.mark.slow, id="oblique left-handed"),
+    ],
+)
 def test_a_tumor_on_the_left_is_on_the_left_of_the_atlas_whatever_the_axes_of_the_file(make_patient, axes):
     patient = make_patient(turned_deg=(0, 0, 10), moved_mm=MOVED_MM, axes=axes, spacing=(2.5, 2.5, 2.5))
     tumor_ras = patient.tumor.grid.to_world(np.argwhere(patient.tumor.data)).mean(axis=0)
@@ -97,7 +108,10 @@ def test_the_same_scan_always_gives_the_same_alignment(make_patient):
 # What must not be used
 
 
-@pytest.mark.parametrize("turn", [(0, 0, 180), (0, 180, 0), (180, 0, 0), (0, 0, 90)])
+@pytest.mark.parametrize(
+    "turn",
+    [(0, 0, 180), *(pytest.param(turn, marks=pytest.mark.slow) for turn in [(0, 180, 0), (180, 0, 0), (0, 0, 90)])],
+)
 def test_a_header_that_lies_about_the_orientation_is_reported(make_patient, turn):
     patient = make_patient(spacing=(3, 3, 3))
     lie = np.eye(4)
