@@ -22,6 +22,7 @@ from TumorRetrievalLib.scene.views import (
     Plane,
     comparison_slices,
     composite_node,
+    gather,
     layout_id,
     plan_of,
     register_layouts,
@@ -60,6 +61,7 @@ def show_comparison(scene, patient: Shown, cases: list[Shown], plane: Plane = "S
     if plan_of(before) is None:
         layout.SetAttribute(_PREVIOUS_LAYOUT, str(before))
     layout.SetViewArrangement(layout_id(len(cases), plane))
+    gather(scene)
     _clear_the_air(scene)
     for column, shown in zip(COLUMNS, (patient, *cases), strict=False):
         fill_column(scene, column, shown)
@@ -149,13 +151,18 @@ def show_at(scene, center, height_mm: float) -> None:
 class ColumnGuard:
     """Puts the right scan back into a column when linking has overwritten it, for as long as it is not stopped.
 
-    What belongs where is kept in the scene, so that a guard of a scene that was read from a file knows it too.
+    What belongs where is kept in the scene, so that a guard of a scene that was read from a file knows it too. It also
+    keeps the views of the comparison together when a scene is read.
     """
 
     def __init__(self, scene):
         self._scene = scene
         self._watched = {}
-        self._scene_tag = scene.AddObserver(scene.NodeAddedEvent, lambda *_: self.watch())
+        self._scene_tags = [
+            scene.AddObserver(scene.NodeAddedEvent, lambda *_: self.watch()),
+            scene.AddObserver(scene.EndImportEvent, lambda *_: gather(scene)),
+        ]
+        gather(scene)
         self.watch()
 
     def watch(self) -> None:
@@ -169,7 +176,8 @@ class ColumnGuard:
 
     def stop(self) -> None:
         """Let go of the scene."""
-        self._scene.RemoveObserver(self._scene_tag)
+        for tag in self._scene_tags:
+            self._scene.RemoveObserver(tag)
         for composite, tag in self._watched.items():
             composite.RemoveObserver(tag)
         self._watched = {}

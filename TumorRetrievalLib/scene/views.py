@@ -96,6 +96,18 @@ def three_d_view(scene):
     return scene.GetSingletonNode(THREE_D_VIEW, "vtkMRMLViewNode")
 
 
+def gather(scene) -> None:
+    """Put every view of the comparison into its group.
+
+    The layout says so for new views only, and reading a scene from a file leaves views in group 1 (slicer-core 5.13):
+    the columns would be linked with views of the user, and not with columns that are made later.
+    """
+    views = [slice_node(scene, name) for column in COLUMNS for name in column.view_names()]
+    for view in (*views, three_d_view(scene)):
+        if view is not None:
+            view.SetViewGroup(VIEW_GROUP)
+
+
 def comparison_slices(scene) -> list:
     """The slice nodes of the comparison that is shown, column by column; [] if none is."""
     plan = plan_of(scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement())

@@ -102,6 +102,25 @@ def test_the_columns_and_the_folder_come_back_and_a_new_guard_knows_them(app, sc
     assert axial.mrmlSliceCompositeNode().GetBackgroundVolumeID() == node("Case").GetID()
 
 
+def test_the_columns_of_a_restored_comparison_are_linked_with_each_other_alone(app, scene, restored):
+    from Testing.SlicerHost.mouse import wheel
+    from TumorRetrievalLib.scene.comparison import ColumnGuard
+    from TumorRetrievalLib.scene.views import COLUMNS
+
+    guard = ColumnGuard(scene)
+    manager = app.layoutManager()
+    red = manager.sliceWidget("Red").mrmlSliceNode()
+    red.SetViewGroup(1)  # where reading a scene leaves the columns
+    before = red.GetSliceOffset()
+    patient, case = (manager.sliceWidget(column.view_name("Axial")) for column in COLUMNS[:2])
+    wheel(patient.sliceView(), 2)
+    guard.stop()
+    red.SetViewGroup(0)
+
+    assert case.mrmlSliceNode().GetSliceOffset() == pytest.approx(patient.mrmlSliceNode().GetSliceOffset())
+    assert red.GetSliceOffset() == before
+
+
 def test_the_layout_before_the_comparison_is_still_known(app, scene, restored):
     from Testing.SlicerHost import host
     from TumorRetrievalLib.scene.comparison import leave_comparison

@@ -15,15 +15,27 @@ def layout_node(mrml, scene):
 @pytest.mark.parametrize("plane", ["Sagittal", "Coronal"])
 @pytest.mark.parametrize("cases", range(1, 7))
 def test_slicer_makes_two_views_for_the_patient_and_for_each_case(layout_node, scene, cases, plane):
-    from TumorRetrievalLib.scene.views import VIEW_GROUP, comparison_slices, layout_id
+    from TumorRetrievalLib.scene.views import comparison_slices, layout_id
 
     layout_node.SetViewArrangement(layout_id(cases, plane))
     views = comparison_slices(scene)
 
     assert [view.GetOrientation() for view in views] == ["Axial", plane] * (cases + 1)
     assert [view.GetLayoutLabel() for view in views[::2]] == ["P", "1", "2", "3", "4", "5", "6"][: cases + 1]
-    assert {view.GetViewGroup() for view in views} == {VIEW_GROUP}
     assert scene.GetSingletonNode("TumorRetrieval3D", "vtkMRMLViewNode") is not None
+
+
+def test_views_that_slicer_put_into_another_group_are_gathered(layout_node, scene):
+    from TumorRetrievalLib.scene.views import VIEW_GROUP, comparison_slices, gather, layout_id, three_d_view
+
+    layout_node.SetViewArrangement(layout_id(2, "Sagittal"))
+    views = [*comparison_slices(scene), three_d_view(scene)]
+    for view in views:
+        view.SetViewGroup(1)
+    gather(scene)
+
+    assert {view.GetViewGroup() for view in views} == {VIEW_GROUP}
+    assert scene.GetNodeByID("vtkMRMLSliceNodeRed").GetViewGroup() == 0
 
 
 def test_no_layout_of_slicers_own_is_touched(mrml, scene):
