@@ -13,6 +13,9 @@ from rich.table import Table
 PLAIN_EVERY_S = 5.0
 """Seconds between two progress lines of the same step where there is no terminal."""
 
+WIDE = 120
+"""Characters that the widest table needs."""
+
 ProgressCallback = Callable[[float, str], None]
 
 
@@ -48,16 +51,22 @@ def show_error(error: Exception) -> None:
     Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
 
 
-def show_hits(result: dict) -> None:
-    """The similar cases of every tumor, as a table each."""
+def _table_console() -> Console:
+    """A console for tables: as wide as the terminal, and wide enough for every column where there is none."""
     console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
+
+
+def show_hits(result: dict) -> None:
+    """The similar cases of every tumor, as a table each; the shares of the blocks only where there is room for them."""
+    console = _table_console()
     for number, tumor in enumerate(result["tumors"], start=1):
         where = tumor["area"] or "area unknown"
         title = f"Tumor {number}: {where}, core {tumor['core_ml']:.1f} ml, whole {tumor['whole_ml']:.1f} ml"
         table = Table(title=escape(title), title_justify="left")
-        blocks = list(tumor["hits"][0]["blocks"]) if tumor["hits"] else []
+        blocks = list(tumor["hits"][0]["blocks"]) if tumor["hits"] and console.width >= WIDE else []
         for name in ("", "case", "type", "area"):
-            table.add_column(name)
+            table.add_column(name, no_wrap=name == "case")
         for name in ("ml", "similarity", *blocks):
             table.add_column(name, justify="right")
         for rank, hit in enumerate(tumor["hits"], start=1):
@@ -82,10 +91,10 @@ def show_scores(rows: dict[str, dict[str, float | None]]) -> None:
     """A table of scores: name of a row -> name of a column -> value, empty where there is none."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
     for name, row in rows.items():
         known = ("" if row.get(column) is None else f"{row[column]:.3f}" for column in columns)
         table.add_row(escape(name), *known)
-    Console().print(table)
+    _table_console().print(table)
