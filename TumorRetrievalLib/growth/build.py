@@ -59,7 +59,7 @@ def build_database(
 ) -> SimulationDatabase:
     """Simulates `count` tumors and writes them to `path`; goes on where a killed build of the same plan stopped.
 
-    :param workers: processes on this machine.
+    :param workers: processes on this machine, or what `executor` can do at a time.
     :param executor: where to work instead: anything with `submit`, as `dask.distributed.Client.get_executor()` has.
     :raises CannotWrite: if the disk is full or there is no permission.
     :raises Cancelled: if `progress` says so; what was finished is kept for the next call.

@@ -55,9 +55,11 @@ class Growth:
         self.last_step = 0.0
         self._coupling = spread / tissue.spacing**2
         self._step, self._stages = self._next_step()
+        self._stages_of_last = self._stages
         self._box = tissue.box_of(initial, margin=_MOST_STAGES)
-        self._state = initial.ravel().copy()
-        self._before, self._even, self._odd = (tissue.empty().ravel() for _ in range(3))
+        # A plain copy of `initial` would not start at a cache line.
+        self._state, self._before, self._even, self._odd = (tissue.empty().ravel() for _ in range(4))
+        self._state[:] = initial.ravel()
         # The state kept is half a reaction ahead of the density, so that one pass reacts for two half steps.
         react(self._state, _gain(self._step / 2), tissue.layout, self._box)
 
@@ -65,12 +67,11 @@ class Growth:
         """One step on."""
         step, stages = self._step, self._stages
         self.tau += step
-        self.last_step = step
+        self.last_step, self._stages_of_last = step, stages
         self._step, self._stages = self._next_step()
         widen(self._state, _CUT_OFF, _MOST_STAGES, self.tissue.layout, self._box)
         self._leap(self._state, self._before, step, stages, _gain((step + self._step) / 2))
         self._state, self._before = self._before, self._state
-        self._stages_of_last = stages
 
     def count_voxels(self) -> tuple[int, int]:
         """The voxels of the whole tumor (density from 0.2) and of its core (from 0.6), now."""
