@@ -39,11 +39,18 @@ class Patient:
     def register(self, progress: Callable[[float, str], None] | None = None) -> None:
         """Bring the scan to the atlas; a failure becomes a note, and positions stay unknown."""
         try:
-            self.alignment = register_to_atlas(self.t1c, progress=progress)
+            self.align(progress)
         except RegistrationFailed as failure:
             self.notes.append(f"The place in the brain is unknown and was not compared. {failure}")
-            return
+
+    def align(self, progress: Callable[[float, str], None] | None = None) -> AtlasAlignment:
+        """Bring the scan to the atlas.
+
+        :raises RegistrationFailed: if that is not possible.
+        """
+        self.alignment = register_to_atlas(self.t1c, progress=progress)
         self.scan = self.scan.with_brain(self._brain_on)
+        return self.alignment
 
     def _brain_on(self, grid: Grid) -> LabelMap:
         return self.alignment.brain_on(grid)

@@ -54,9 +54,9 @@ def draw_slice(
     black, white = window or gray_window(volume)
     gray = np.clip((read_slice(volume, plane, outside=black) - black) / (white - black), 0, 1)
     return Picture(
-        image=_data_uri(np.round(gray * 255).astype(np.uint8)),
-        core=_outline(core, plane),
-        whole=_outline(whole, plane),
+        image=data_uri(np.round(gray * 255).astype(np.uint8)),
+        core=outline_path(core, plane) if core else "",
+        whole=outline_path(whole, plane) if whole else "",
         box=_path([np.vstack([p, p[:1]]) for p in [box_outline(box, plane)] if len(p)]) if box else "",
         edge_mm=plane.edge_mm,
         letters=plane.orientation.letters,
@@ -64,25 +64,27 @@ def draw_slice(
     )
 
 
-def _data_uri(gray: np.ndarray) -> str:
-    """8-bit gray values, shape (h, w), as a WebP picture inside a string."""
+def data_uri(pixels: np.ndarray) -> str:
+    """8-bit gray values, shape (h, w), or colours, (h, w, 3 or 4), as a WebP picture inside a string."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(gray).save(stream, "WEBP", quality=82, method=3)
+    Image.fromarray(pixels).save(stream, "WEBP", quality=82, method=3)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _outline(labels: LabelMap | None, plane: SlicePlane) -> str:
-    """Where a plane crosses the border of a segmentation, as an SVG path in picture mm."""
+def outline_path(image: LabelMap | np.ndarray, plane: SlicePlane, level: float = 0.5) -> str:
+    """Where a plane crosses the border of a segmentation, as an SVG path in picture mm.
+
+    :param image: the segmentation, or the values of another image on the plane, shape (pixels, pixels).
+    :param level: of the values, which is outlined.
+    """
     from contourpy import contour_generator
 
-    if labels is None:
+    values = read_slice(image, plane) if isinstance(image, LabelMap) else image
+    if values.max() <= level:
         return ""
-    inside = read_slice(labels, plane)
-    if inside.max() <= 0.5:
-        return ""
-    lines = contour_generator(z=inside, name="serial").lines(0.5)
+    lines = contour_generator(z=values, name="serial").lines(level)
     return _path([(line + 0.5) * plane.pixel_mm for line in lines])
 
 
