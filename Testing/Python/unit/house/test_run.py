@@ -147,6 +147,22 @@ def test_usage_is_shown_without_setting_anything_up(run, calls, capsys, argument
     assert "usage: python3 run.py" in "".join(capsys.readouterr())
 
 
+def test_the_app_is_the_host_with_the_arguments_passed_on(run, calls, monkeypatch):
+    monkeypatch.setattr(run, "_have_slicer_libraries", lambda: True)
+
+    run.app(["scan.nii.gz", "--screenshot", "a.png"])
+
+    assert calls[-1][1:] == ["-m", "Testing.SlicerHost", "scan.nii.gz", "--screenshot", "a.png"]
+
+
+def test_without_the_libraries_for_its_views_the_app_names_the_packages_to_install(run, calls, monkeypatch, capsys):
+    monkeypatch.setattr(run, "_have_slicer_libraries", lambda: False)
+    monkeypatch.setattr(run, "_missing_libraries", lambda: ["EGL"])
+
+    assert run.app([]) == 1 and calls == []
+    assert "EGL" in capsys.readouterr().err
+
+
 def test_an_unknown_benchmark_is_named_with_those_there_are(run, capsys):
     run.BENCHMARKS.mkdir()
     (run.BENCHMARKS / "bench_search.py").touch()
@@ -170,3 +186,30 @@ def test_run_needs_nothing_but_the_standard_library():
     loaded = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert "numpy" not in loaded and "TumorRetrievalLib" not in loaded
+
+
+def test_each_ring_of_tests_runs_in_a_process_of_its_own(run, calls, monkeypatch):
+    monkeypatch.setattr(run, "_have_slicer_libraries", lambda: True)
+
+    assert run.test([]) == 0
+
+    assert [call[-1].rsplit("/", 1)[-1] for call in calls if "pytest" in call] == ["unit", "data", "scene", "gui"]
+
+
+def test_without_the_libraries_the_rings_of_slicer_are_left_out_loudly(run, calls, monkeypatch, capsys):
+    monkeypatch.setattr(run, "_have_slicer_libraries", lambda: False)
+    monkeypatch.setattr(run, "_missing_libraries", lambda: ["EGL"])
+
+    run.test([])
+
+    assert [call[-1].rsplit("/", 1)[-1] for call in calls if "pytest" in call] == ["unit", "data"]
+    assert "LEFT OUT" in capsys.readouterr().err
+
+
+def test_one_failing_ring_fails_the_command_and_the_others_still_run(run, calls, monkeypatch):
+    monkeypatch.setattr(run, "_have_slicer_libraries", lambda: True)
+    monkeypatch.setattr(
+        run, "_run", lambda *arguments: calls.append(arguments) or int(str(arguments[-1]).endswith("data"))
+    )
+
+    assert run.test([]) == 1 and len(calls) == 5
