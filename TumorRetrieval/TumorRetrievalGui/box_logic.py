@@ -27,8 +27,15 @@ def drawBox(parameters: QueryParameters):
     """
     waiting = [node for node in parameters.boxes if not is_placed(node)]
     node = waiting[0] if waiting else addBox(parameters, None)
+    edit(parameters, node)
     start_placing(parameters.scene, node)
     return node
+
+
+def edit(parameters: QueryParameters, chosen) -> None:
+    """Show the handles of one box (of none for None): those of several boxes would hide the tumors."""
+    for node in parameters.boxes:
+        node.GetDisplayNode().SetHandlesInteractive(node is chosen)
 
 
 def suggestBoxes(parameters: QueryParameters, boxes: list[Box]) -> None:
@@ -38,6 +45,7 @@ def suggestBoxes(parameters: QueryParameters, boxes: list[Box]) -> None:
             removeBox(parameters, node)
     for box in boxes:
         addBox(parameters, box).SetAttribute(_SUGGESTED, "1")
+    edit(parameters, None)
     if boxes:
         showPlace(parameters.scene, boxes[0].center)
 

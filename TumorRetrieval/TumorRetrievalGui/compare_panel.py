@@ -38,6 +38,7 @@ class ComparePanel:
         with self._quiet:
             ui.planeSelector.setCurrentIndex(list(self._planes).index(parameters.plane))
             ui.linkBox.checked = logic.linked
+        self.widget.visible = bool(parameters.cases) or logic.isLoading
         lines = [_("P: {scan}").format(scan=parameters.t1c.GetName())] if parameters.t1c else []
         lines += [f"{number}: {node.GetName()}" for number, node in enumerate(parameters.cases, start=1)]
         ui.shownLabel.text = "\n".join(lines) if parameters.cases else ""

@@ -69,11 +69,13 @@ class MainPanel:
         self.query.found.connect(self._showAnswer)
         self.resultsPanel.compareWanted.connect(self.compare.open)
         loader.pictured.connect(self.resultsPanel.table.setPicture)
+        self.results.changed.connect(self._openFirst)
         for logic in (self.results, self.compare):
             logic.changed.connect(self._fetchPictures)
         for logic in (self.query, self.results, self.compare):
             logic.changed.connect(lambda logic=logic: self._note(logic))
         self._noted = None
+        self._opensFirst = False
         self._refreshing = False
 
     def setParameters(self, parameters: QueryParameters) -> None:
@@ -123,13 +125,18 @@ class MainPanel:
         self.comparePanel.refresh()
 
     def _showAnswer(self) -> None:
-        self.results.failure = None
-        self.results.changed.emit()
-        self.compare.open(self.resultsPanel.openFirst())
+        self._opensFirst = True
+        self.results.rank()
+
+    def _openFirst(self) -> None:
+        """Put the first few cases beside the patient once the list of a new search is there."""
+        if self._opensFirst and self.results.hits and not self.results.isRanking:
+            self._opensFirst = False
+            self.compare.open(self.resultsPanel.openFirst())
 
     def _fetchPictures(self) -> None:
         """The cases that are being opened bring their pictures with them; the others come after them."""
-        if not self.compare.isLoading:
+        if not self.compare.isLoading and not self._opensFirst:
             self.pictures.want(self.results.hits)
 
     def _note(self, logic) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from TumorRetrievalGui.box_logic import drawnByHand, placedBoxes, suggestBoxes
+from TumorRetrievalGui.box_logic import drawnByHand, edit, placedBoxes, suggestBoxes
 from TumorRetrievalGui.parameters import Around, QueryParameters, volumesIn
 from TumorRetrievalGui.scan_files import ScanFiles, gridOf
 from TumorRetrievalGui.settings import Settings
@@ -16,8 +16,6 @@ from TumorRetrievalLib.imaging.files import read_labels
 from TumorRetrievalLib.scene.folders import add_folder, folders_in, nodes_in, put_into, remove_folder
 from TumorRetrievalLib.scene.segmentations import TUMOR_CORE, WHOLE_TUMOR, add_tumor
 
-HITS = 12
-"""How many similar cases are listed for each box."""
 SEARCH_FILE = "query.json"
 """In the folder of an answer: what the worker needs to rank it anew."""
 
@@ -136,8 +134,9 @@ class QueryLogic:
             {"center_ras": box.center.tolist(), "size_mm": box.size.tolist(), "axes": box.axes.tolist()}
             for box in placedBoxes(parameters)
         ]
+        # One is enough here: the list is ranked right afterwards, and the worker makes the images of all that it finds.
         chosen = self._settings.arguments("index", "model", "device")
-        arguments = {"boxes": boxes, "around": parameters.around.value, "k": HITS, **chosen}
+        arguments = {"boxes": boxes, "around": parameters.around.value, "k": 1, **chosen}
         self._start("find", arguments, self._readMasks)
 
     def cancel(self) -> None:
@@ -222,6 +221,7 @@ class QueryLogic:
             self._fail(failureOf(error))
             return
         parameters.answer, parameters.search, parameters.segmentation = answer, search, node
+        edit(parameters, None)
         self._finish("")
         self.found.emit()
 

@@ -118,11 +118,15 @@ class QueryPanel:
             node.GetCenterWorld(center)
             box_logic.showPlace(slicer.mrmlScene, center)
         if not self._quiet:
+            box_logic.edit(self.logic.parameters, node)
             self.refresh()
 
     def _drawBox(self) -> None:
-        box_logic.drawBox(self.logic.parameters)
+        node = box_logic.drawBox(self.logic.parameters)
         self.logic.inputsChanged()
+        with self._quiet:
+            self.ui.boxList.setCurrentRow(self.logic.parameters.boxes.index(node))
+        self.refresh()
 
     def _removeBox(self) -> None:
         node = self._chosenBox()

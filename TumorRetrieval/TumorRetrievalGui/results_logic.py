@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from TumorRetrievalGui.parameters import QueryParameters
-from TumorRetrievalGui.query_logic import HITS, SEARCH_FILE
+from TumorRetrievalGui.query_logic import SEARCH_FILE
 from TumorRetrievalGui.scan_files import ScanFiles
 from TumorRetrievalGui.signals import Signal
 from TumorRetrievalGui.tasks import Failure, Task, Tasks
 from TumorRetrievalGui.translation import _
 
+HITS = 12
+"""How many similar cases are listed for each box."""
 BLOCKS = ("appearance", "type", "position", "extent")
 SIZE_FILTERS = ("smallest_ml", "largest_ml")
 
@@ -154,6 +156,11 @@ class ResultsLogic:
             feedback[kind].append(hit.key)
         self.parameters.feedback = feedback
         self.rank()
+
+    @property
+    def isRanking(self) -> bool:
+        """Whether a new order is on its way."""
+        return self._task is not None
 
     @property
     def hasFeedback(self) -> bool:

@@ -16,7 +16,7 @@ CENTER = (12.0, -6.0, 8.0)
 """The middle of the patient's tumor, RAS mm."""
 
 
-def wait_until(condition, seconds: float = 10.0) -> None:
+def wait_until(condition, seconds: float = 90.0) -> None:
     """Let Qt's events happen until something is so."""
     from PySide6.QtWidgets import QApplication
 
@@ -139,8 +139,14 @@ def worker():
         for name in masks.values():
             write_labels(Path(arguments["out"]) / name, brain()[1])
         (Path(arguments["out"]) / "query.json").write_text("what the worker knows")
-        tumors = [tumor(number) for number in range(len(arguments["boxes"]))]
+        tumors = [tumor(number, hits=arguments["k"]) for number in range(len(arguments["boxes"]))]
         return {"tumors": tumors, "masks": masks, "notes": []}
+
+    def rerank(arguments):
+        """The usual order, or the opposite if anything was changed."""
+        hits = tumor(arguments["tumor"])["hits"]
+        changed = any(arguments[name] for name in ("weights", "filters", "more", "less"))
+        return {"hits": hits[::-1] if changed else hits}
 
     def case(arguments):
         number = int(arguments["case"].split("-")[1])
@@ -160,7 +166,7 @@ def worker():
         },
         "find": find,
         "case": case,
-        "rerank": lambda arguments: {"hits": tumor()["hits"][::-1]},
+        "rerank": rerank,
         "segment": lambda arguments: {"boxes": [tumor()["box"]]},
     }
     return made
@@ -213,4 +219,5 @@ def answered(ready, worker):
     suggestBoxes(ready.query.parameters, [Box.aligned(CENTER, (24, 24, 24))])
     ready.query.find()
     wait_until(lambda: ready.compare.isOpen and not ready.compare.isLoading)
+    worker.asked.clear()
     return ready

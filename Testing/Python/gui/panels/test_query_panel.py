@@ -57,7 +57,7 @@ def test_from_a_loaded_scan_to_compared_cases_it_takes_two_clicks(panel, patient
     press(ui.findButton)
 
     wait_until(lambda: panel.compare.isOpen and not panel.compare.isLoading)
-    assert [task for task, _ in worker.asked] == ["segment", "find", "case", "case", "case"]
+    assert [task for task, _ in worker.asked] == ["segment", "find", "rerank", "case", "case", "case"]
 
 
 def test_a_box_is_drawn_with_two_clicks_in_a_slice(app, ready, ui):

@@ -6,7 +6,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 
-from Testing.Python.gui.panels.conftest import CENTER, hit, tumor, wait_until
+from Testing.Python.gui.panels.conftest import CENTER, hit, wait_until
 
 PICTURE, FACTS = 0, 1
 
@@ -31,7 +31,7 @@ def press(button):
 
 
 def idle(panel) -> bool:
-    return panel.results._task is None
+    return not panel.results.isRanking
 
 
 def test_the_list_names_similarity_type_place_and_size(ui):
@@ -186,9 +186,9 @@ def test_each_box_has_its_own_list(ready, worker):
         addBox(ready.query.parameters, Box.aligned(center, (20, 20, 20)))
     ready.query.find()
     wait_until(lambda: ready.compare.isOpen)
+    worker.asked.clear()
     ui = ready.resultsPanel.ui
     assert ui.tumorSelector.count == 2 and "cerebellum" in ui.tumorSelector.itemText(1)
-    worker.answers["rerank"] = lambda arguments: {"hits": tumor(arguments["tumor"])["hits"]}
 
     ui.tumorSelector.setCurrentIndex(1)
     ui.tumorSelector.activated.emit(1)
