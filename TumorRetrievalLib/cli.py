@@ -5,15 +5,15 @@ The engine is imported inside the commands, so that `--help` and a mistyped opti
 
 import json
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from TumorRetrievalLib import __version__
+from TumorRetrievalLib import __version__, cli_growth
+from TumorRetrievalLib.cli_options import Around, Device, Index, Model, box_of
 from TumorRetrievalLib.cli_output import show_error, show_examination, show_hits, show_scores, shown_progress
-from TumorRetrievalLib.errors import InvalidBox, TumorRetrievalError
+from TumorRetrievalLib.errors import TumorRetrievalError
 
 app = typer.Typer(
     name="tumor-retrieval",
@@ -26,21 +26,11 @@ app = typer.Typer(
 index_app = typer.Typer(help="Build and check case indexes.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 evaluate_app = typer.Typer(help="Measure how good the results are.", no_args_is_help=True)
+evaluate_app.add_typer(cli_growth.evaluate_app)
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(cli_growth.app)
 
 INTERRUPTED = 130
-
-
-class Around(str, Enum):
-    """What a box was drawn around."""
-
-    core = "core"
-    whole = "whole"
-
-
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; without it a GPU if there is one.")]
-Model = Annotated[Path | None, typer.Option(help="Folder of the model; without it the bundled one.")]
-Index = Annotated[Path | None, typer.Option(help="Folder of the case index; without it the bundled one.")]
 
 
 def main() -> None:
@@ -69,15 +59,6 @@ def _common(
     ] = False,
 ) -> None:
     pass
-
-
-def _box(text: str):
-    from TumorRetrievalLib.imaging.box import parse_box
-
-    try:
-        return parse_box(text)
-    except InvalidBox as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -114,12 +95,13 @@ def find(
         list[str] | None,
         typer.Option(metavar="BLOCK=NUMBER", help="How much appearance, type, position or extent counts; repeatable."),
     ] = None,
+    growth: Annotated[bool, typer.Option(help="Also simulate the growth of tumors that seem to be gliomas.")] = False,
     device: Device = None,
 ) -> None:
     """Find the known cases most similar to the tumor in each box."""
     if bool(box) == bool(mask):
         raise typer.BadParameter("say where the tumor is: either --box=R,A,S,dR,dA,dS (repeatable) or --mask FILE")
-    boxes = [_box(text) for text in box or []]
+    boxes = [box_of(text) for text in box or []]
     block_weights = dict(_weight(part) for text in weights or [] for part in text.split(","))
     from TumorRetrievalLib.engine.find import FindRequest, find_similar
     from TumorRetrievalLib.retrieval.filters import Filters
@@ -136,6 +118,7 @@ def find(
         model=model,
         filters=Filters(types=tuple(type_ or ()), areas=tuple(area or ()), left_right=tuple(side or ())),
         weights=block_weights,
+        growth=growth,
         device=device,
     )
     with shown_progress() as progress:

@@ -123,3 +123,7 @@ class WorkerOutdated(TumorRetrievalError):
 
 class WorkerFailed(TumorRetrievalError):
     """The worker process could not be started, ended by itself, or stopped answering."""
+
+
+class SchedulerUnreachable(TumorRetrievalError):
+    """The scheduler of a cluster does not answer."""

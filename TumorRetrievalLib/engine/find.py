@@ -42,6 +42,7 @@ class FindRequest:
     :param index: :param model: folders; the bundled ones when None.
     :param filters: which cases may be found.
     :param weights: block -> factor on its default weight; 2 makes it count double, 0 leaves it out.
+    :param growth: whether the growth of gliomas is simulated too; see `engine.find_growth`.
     :param device: "cpu", "cuda"...; a GPU if there is one when None.
     """
 
@@ -56,6 +57,7 @@ class FindRequest:
     model: Path | None = None
     filters: Filters = field(default_factory=Filters)
     weights: dict[str, float] = field(default_factory=dict)
+    growth: bool = False
     device: str | None = None
 
 
@@ -106,21 +108,25 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
     masks = {"tumor_core": "tumor_core.nii.gz", "whole_tumor": "whole_tumor.nii.gz"}
     watch.time("masks", lambda: [write_labels(request.out / masks["tumor_core"], core),
                                  write_labels(request.out / masks["whole_tumor"], whole)])  # fmt: skip
-    report(0.8, "Drawing the report")
     notes = [*patient.notes, *reader.notes]
+    grown = _grow(request, patient, found, notes, watch, lambda f, m: report(0.75 + 0.05 * f, m))
+    report(0.8, "Drawing the report")
     page = Report(
         patient.name,
         patient.t1c,
         patient.flair,
         core,
         whole,
-        [_report_tumor(tumor, cases) for tumor in found],
+        [_report_tumor(tumor, cases, growth) for tumor, growth in zip(found, grown, strict=True)],
         _report_facts(reader, facts, watch),
         notes,
     )
     watch.time("report", lambda: write_report(request.out / "report.html", page, lambda f, m: report(0.8 + 0.2 * f, m)))
     result = {
-        "tumors": [_result_tumor(tumor) for tumor in found],
+        "tumors": [
+            _result_tumor(tumor) | ({"growth": growth} if growth else {})
+            for tumor, growth in zip(found, grown, strict=True)
+        ],
         "masks": masks,
         "device": str(reader.device),
         "seconds": watch.seconds(),
@@ -168,13 +174,23 @@ def _find_one(patient: Patient, box: Box, reader: TumorReader, index: CaseIndex,
     return FoundTumor(box, reading, outline, facts, area, hits)
 
 
+def _grow(request: FindRequest, patient: Patient, found: list[FoundTumor], notes, watch, progress) -> list[dict | None]:
+    """For each tumor its growth simulation, where one was asked for and could be made."""
+    if not request.growth:
+        return [None] * len(found)
+    from TumorRetrievalLib.engine.find_growth import grow_gliomas
+
+    tumors = [(tumor.reading.types, tumor.outline) for tumor in found]
+    return watch.time("growth", lambda: grow_gliomas(patient, tumors, request.out, notes, progress))
+
+
 def _load_hits(index: CaseIndex, found: list[FoundTumor]) -> dict[str, KnownCase]:
     ids = sorted({hit.case for tumor in found for hit in tumor.hits})
     records = [index.get(case_id) for case_id in ids]
     return dict(zip(ids, in_parallel([lambda r=record: load_known_case(r) for record in records]), strict=True))
 
 
-def _report_tumor(tumor: FoundTumor, cases: dict[str, KnownCase]) -> ReportTumor:
+def _report_tumor(tumor: FoundTumor, cases: dict[str, KnownCase], growth: dict | None) -> ReportTumor:
     hits = [
         ReportHit(
             case=hit.case,
@@ -193,9 +209,15 @@ def _report_tumor(tumor: FoundTumor, cases: dict[str, KnownCase]) -> ReportTumor
         )
         for hit in tumor.hits
     ]
-    outline = tumor.outline
     return ReportTumor(
-        tumor.box, tumor.reading.types, tumor.area, tumor.facts.atlas_mm, outline.core_ml, outline.whole_ml, hits
+        tumor.box,
+        tumor.reading.types,
+        tumor.area,
+        tumor.facts.atlas_mm,
+        tumor.outline.core_ml,
+        tumor.outline.whole_ml,
+        hits,
+        growth=f"{growth['folder']}/growth.html" if growth else "",
     )
 
 

@@ -14,7 +14,7 @@ from TumorRetrievalLib.report.page import format_ml
 from TumorRetrievalLib.report.slices import ORIENTATIONS, Orientation, SlicePlane, gray_window, read_slice
 from TumorRetrievalLib.report.surfaces import Surface, View, render
 
-EDGE_MM = 200.0
+EDGE_MM = 210.0
 """Edge of every slice: a whole head."""
 LEVELS = (0.2, 0.6)
 """Densities that are outlined: where FLAIR and contrast-enhanced T1 are taken to show the tumor."""

@@ -61,6 +61,7 @@ class ReportTumor:
     :param core_ml: volume of the tumor core inside the box, ml.
     :param whole_ml: volume of the whole tumor around it, ml.
     :param hits: the similar cases, the most similar first.
+    :param growth: path, from the report, of the page about its simulated growth; "" where there is none.
     """
 
     box: Box
@@ -70,6 +71,7 @@ class ReportTumor:
     core_ml: float
     whole_ml: float
     hits: list[ReportHit]
+    growth: str = ""
 
 
 @dataclass(frozen=True, eq=False)

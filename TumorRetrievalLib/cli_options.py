@@ -1,0 +1,31 @@
+"""Options and arguments that several commands share."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from TumorRetrievalLib.errors import InvalidBox
+
+
+class Around(str, Enum):
+    """What a box was drawn around."""
+
+    core = "core"
+    whole = "whole"
+
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; without it a GPU if there is one.")]
+Model = Annotated[Path | None, typer.Option(help="Folder of the model; without it the bundled one.")]
+Index = Annotated[Path | None, typer.Option(help="Folder of the case index; without it the bundled one.")]
+
+
+def box_of(text: str):
+    """A box from `R,A,S,dR,dA,dS`; a text that is none is wrong usage."""
+    from TumorRetrievalLib.imaging.box import parse_box
+
+    try:
+        return parse_box(text)
+    except InvalidBox as error:
+        raise typer.BadParameter(str(error)) from error
