@@ -60,8 +60,9 @@ def test_the_weight_of_an_unknown_block_goes_to_the_others(side):
 
     assert score == pytest.approx(1)
     assert shares["position"] == 0
-    assert shares["appearance"] == pytest.approx(0.4 / 0.75)
-    assert shares["type"] == pytest.approx(0.2 / 0.75)
+    rest = 1 - DEFAULT_WEIGHTS["position"]
+    assert shares["appearance"] == pytest.approx(DEFAULT_WEIGHTS["appearance"] / rest)
+    assert shares["type"] == pytest.approx(DEFAULT_WEIGHTS["type"] / rest)
 
 
 def test_without_any_common_block_there_is_nothing_to_compare():
