@@ -113,28 +113,31 @@ def count_blocks(bricks, counts, offsets, block_of_brick, blocks):
 
 @numba.njit(cache=True, nogil=True)
 def asked_blocks(counts, block_of_brick, blocks):
-    """The blocks in which the query has voxels, and their rounded counts."""
+    """The blocks in which the query has voxels, and their rounded counts; filled up to a multiple of four by zeros."""
     sums = np.zeros(blocks, np.int64)
     for brick in range(counts.size):
         sums[block_of_brick[brick]] += counts[brick]
-    asked = np.flatnonzero(sums)
-    rounded = np.empty(asked.size, np.uint8)
-    for n in range(asked.size):
-        rounded[n] = round_up(sums[asked[n]])
+    present = np.flatnonzero(sums)
+    size = (present.size + 3) // 4 * 4
+    asked, rounded = np.zeros(size, np.int64), np.zeros(size, np.uint8)
+    for n in range(present.size):
+        asked[n], rounded[n] = present[n], round_up(sums[present[n]])
     return asked, rounded
 
 
 @numba.njit(cache=True, nogil=True)
 def bound_by_blocks(blocks, asked_blocks, asked, first, sums):
     """The sums, over the blocks of the query, of the smaller of both counts; for the masks from `first` on."""
-    n = sums.size
-    for k in range(n):
-        sums[k] = 0
-    for a in range(asked_blocks.size):
-        row, limit = blocks[asked_blocks[a]], asked[a]
-        for k in range(n):
-            count = row[first + k]
-            sums[k] += numba.uint16(count if count < limit else limit)
+    end = first + sums.size
+    sums[:] = 0
+    # Four rows at a time, so that the sums are read and written a quarter as often.
+    for a in range(0, asked_blocks.size, 4):
+        r0, r1 = blocks[asked_blocks[a], first:end], blocks[asked_blocks[a + 1], first:end]
+        r2, r3 = blocks[asked_blocks[a + 2], first:end], blocks[asked_blocks[a + 3], first:end]
+        a0, a1, a2, a3 = asked[a], asked[a + 1], asked[a + 2], asked[a + 3]
+        for k in range(sums.size):
+            both = numba.uint16(min(r0[k], a0)) + numba.uint16(min(r1[k], a1))
+            sums[k] += numba.uint16(both + numba.uint16(min(r2[k], a2)) + numba.uint16(min(r3[k], a3)))
 
 
 @numba.njit(inline="always")

@@ -11,7 +11,8 @@ _BINS = 512
 _ROUNDING = np.float32(1.00001)
 
 
-@numba.njit(cache=True, nogil=True)
+# Divisions by zero do not occur (stored masks are never empty); checks for them would keep the loop from vectors.
+@numba.njit(error_model="numpy", cache=True, nogil=True)
 def bound_all(whole, core, query, blocks_scale, bounds):
     """An upper bound of every stored tumor's score, from the counts of its blocks and its two volumes.
 
