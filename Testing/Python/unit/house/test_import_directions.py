@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "training": {"imaging", "cohort", "registration", "synthesis", "networks"},
     "retrieval": {"imaging", "cohort", "networks"},
     "growth": {"imaging", "cohort", "registration", "networks"},
+    "scene": {"imaging"},
     "report": {"imaging", "cohort", "registration", "retrieval", "growth"},
 }
 MAY_IMPORT["engine"] = set(MAY_IMPORT)
