@@ -21,7 +21,7 @@ def small_world(monkeypatch):
     atlas = load_growth_atlas(64)
 
     def build(path, atlas, count, plan, **_):
-        database = simulate_shard(atlas, BuildPlan(plan.seed, shard=12), 0).first(count)
+        database = simulate_shard(atlas, BuildPlan(plan.seed, shard=16), 0).first(count)
         write_database(path, database, level=1)
         return database
 
