@@ -16,6 +16,7 @@ from TumorRetrievalLib.errors import CannotWrite, InvalidBox
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
 from TumorRetrievalLib.imaging.files import read_labels, write_labels
+from TumorRetrievalLib.imaging.volume import Grid, LabelMap
 from TumorRetrievalLib.report.model import Report, ReportHit, ReportTumor
 from TumorRetrievalLib.report.page import write_report
 from TumorRetrievalLib.resources import resource
@@ -27,7 +28,8 @@ from TumorRetrievalLib.retrieval.ranking import nearest_tumors
 
 Progress = Callable[[float, str], None]
 
-RESEARCH_USE = "For research use only: similar cases inform a reader and decide nothing."
+MASKS = {"tumor_core": "tumor_core.nii.gz", "whole_tumor": "whole_tumor.nii.gz"}
+"""Mask -> its file in the result's folder."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,8 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
         report(0.6, "Making the similar cases ready to show")
         cases = watch.time("cases", lambda: _load_hits(index, found))
         facts = {"cases": index.stats()["cases"], "tumors": index.stats()["tumors"], "folder": str(index_folder)}
-    core, whole = merge([tumor.outline for tumor in found], patient.t1c.grid)
     report(0.75, "Writing the masks")
-    masks = {"tumor_core": "tumor_core.nii.gz", "whole_tumor": "whole_tumor.nii.gz"}
-    watch.time("masks", lambda: [write_labels(request.out / masks["tumor_core"], core),
-                                 write_labels(request.out / masks["whole_tumor"], whole)])  # fmt: skip
+    core, whole = watch.time("masks", lambda: _write_masks(request.out, found, patient.t1c.grid))
     notes = [*patient.notes, *reader.notes]
     grown = _grow(request, patient, found, notes, watch, lambda f, m: report(0.75 + 0.05 * f, m))
     report(0.8, "Drawing the report")
@@ -127,7 +126,7 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
             _result_tumor(tumor) | ({"growth": growth} if growth else {})
             for tumor, growth in zip(found, grown, strict=True)
         ],
-        "masks": masks,
+        "masks": MASKS,
         "device": str(reader.device),
         "seconds": watch.seconds(),
         "model": {key: reader.model.contract.get(key) for key in ("name", "architecture", "weights_sha256")},
@@ -139,6 +138,14 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
         temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     report(1.0, "Done")
     return result
+
+
+def _write_masks(out: Path, found: list[FoundTumor], grid: Grid) -> tuple[LabelMap, LabelMap]:
+    """Write the core and whole-tumor masks of all boxes on the scan's grid."""
+    core, whole = merge([tumor.outline for tumor in found], grid)
+    write_labels(out / MASKS["tumor_core"], core)
+    write_labels(out / MASKS["whole_tumor"], whole)
+    return core, whole
 
 
 def prepare_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from TumorRetrievalLib.engine.find import prepare_folder
+from TumorRetrievalLib.engine.find import MASKS, prepare_folder
 from TumorRetrievalLib.engine.outline import threshold_masks
 from TumorRetrievalLib.engine.patient import StopWatch, open_patient, tumor_reader
 from TumorRetrievalLib.errors import InvalidBox
@@ -49,9 +49,8 @@ def segment_brain(request: SegmentRequest, progress: Callable[[float, str], None
         "tumors", lambda: reader.read_everywhere(patient.scan, lambda f, m: report(0.25 + 0.65 * f, m))
     )
     core_mask, whole_mask = threshold_masks(core, whole, 0.5, patient.t1c.grid)
-    masks = {"tumor_core": "tumor_core.nii.gz", "whole_tumor": "whole_tumor.nii.gz"}
-    write_labels(request.out / masks["tumor_core"], core_mask)
-    write_labels(request.out / masks["whole_tumor"], whole_mask)
+    write_labels(request.out / MASKS["tumor_core"], core_mask)
+    write_labels(request.out / MASKS["whole_tumor"], whole_mask)
     try:
         boxes = boxes_around_components(core_mask, SMALLEST_ML)
     except InvalidBox:
@@ -61,7 +60,7 @@ def segment_brain(request: SegmentRequest, progress: Callable[[float, str], None
                   for box in boxes],
         "core_ml": round(core_mask.volume_ml(), 3),
         "whole_ml": round(whole_mask.volume_ml(), 3),
-        "masks": masks,
+        "masks": MASKS,
         "seconds": watch.seconds(),
         "notes": [*patient.notes, *reader.notes],
     }  # fmt: skip

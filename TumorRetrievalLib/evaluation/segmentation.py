@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from TumorRetrievalLib.engine.known_cases import OEDEMA
 from TumorRetrievalLib.engine.outline import outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, open_patient, tumor_reader
 from TumorRetrievalLib.errors import UnreadableFile
@@ -14,9 +15,6 @@ from TumorRetrievalLib.imaging.box import Box, box_of_region
 from TumorRetrievalLib.imaging.files import read_labels
 from TumorRetrievalLib.imaging.volume import Grid
 from TumorRetrievalLib.retrieval.embedder import TumorReader
-
-OEDEMA = 2
-"""The label of oedema in every BraTS label scheme; all other labels belong to the tumor core."""
 
 SCORES = (
     "core_in_box",
