@@ -57,6 +57,7 @@ def engine(monkeypatch):
         model: Path | None
         filters: Filters
         weights: dict
+        growth: bool
         device: str | None
 
     engine = Engine()
@@ -85,7 +86,7 @@ def test_find_passes_on_everything_it_was_told(call, engine):
         *("find", "t1.nii.gz", "--flair", "fl.nii.gz", "--box=-30,20,25,40,41,42", "--box=1,2,3,4,5,6", "-k", "3"),
         *("--out", "result", "--index", "idx", "--model", "net", "--type", "glioma", "--type", "metastasis"),
         *("--area", "frontal lobe", "--side", "left", "--weights", "position=2", "--weights", "type=0,extent=0.5"),
-        *("--around", "whole", "--device", "cpu"),
+        *("--around", "whole", "--device", "cpu", "--growth"),
     )
 
     asked = engine.request
@@ -97,6 +98,7 @@ def test_find_passes_on_everything_it_was_told(call, engine):
     assert (asked.index, asked.model) == (Path("idx"), Path("net"))
     assert asked.filters == Filters(types=("glioma", "metastasis"), areas=("frontal lobe",), left_right=("left",))
     assert asked.weights == {"position": 2.0, "type": 0.0, "extent": 0.5}
+    assert asked.growth
 
 
 def test_find_takes_its_boxes_from_a_mask(call, engine):
@@ -105,6 +107,7 @@ def test_find_takes_its_boxes_from_a_mask(call, engine):
     assert code == 0
     assert engine.request.mask == Path("m.nii.gz") and engine.request.boxes == []
     assert (engine.request.k, engine.request.around, engine.request.filters) == (5, "core", Filters())
+    assert not engine.request.growth
 
 
 def test_find_shows_the_hits_and_where_the_report_is(call, engine):
