@@ -40,7 +40,8 @@ SLICER_LIBRARIES = {
 
 USAGE = """usage: python3 run.py COMMAND
 
-  demo                 find the cases most similar to a bundled sample scan, and open the report
+  demo                 find the cases most similar to a bundled sample scan, open the report, and save a picture of
+                       the same search in the panel of the 3D Slicer extension
   app [SCAN]           the module of the 3D Slicer extension in a small window of its own: a stand-in, not 3D Slicer;
                        `app --screenshot FILE` saves a picture where there is no display
   cli ARGS...          the command tumor-retrieval; `cli --help` lists what it does
@@ -168,9 +169,20 @@ def demo(arguments: list[str]) -> int:
     scans = [DEMO.parent / sample["t1c"], "--flair", DEMO.parent / sample["flair"]]
     out = ROOT / "demo_result"
     code = cli(["find", *scans, *(f"--box={box}" for box in sample["boxes"]), "-k", "5", "--out", out])
+    if code == 0:
+        _take_picture_of_panel(sample, out / "panel.png")
     if code == 0 and _has_a_screen():
         webbrowser.open((out / "report.html").as_uri())
     return code
+
+
+def _take_picture_of_panel(sample: dict, picture: Path) -> None:
+    """The same search in the panel of the 3D Slicer extension, where the system can draw its views."""
+    if sys.platform.startswith("linux") and _missing_libraries():
+        print(f"No picture of the panel: {', '.join(_missing_libraries())} are missing (see `app`).", file=sys.stderr)
+        return
+    scans = [DEMO.parent / sample["t1c"], picture, "--flair", DEMO.parent / sample["flair"]]
+    _run("-m", "Testing.panel_picture", *scans, *(f"--box={box}" for box in sample["boxes"]))
 
 
 def _has_a_screen() -> bool:

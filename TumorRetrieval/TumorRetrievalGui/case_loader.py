@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import qt
 
 from TumorRetrievalGui.case_nodes import CaseImages
 from TumorRetrievalGui.results_logic import Hit
@@ -14,6 +15,8 @@ from TumorRetrievalGui.signals import Signal
 from TumorRetrievalGui.tasks import Failure, Task, Tasks
 from TumorRetrievalGui.thumbnails import writeThumbnail
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
+
+_PAUSE_MS = 800
 
 
 class Loading:
@@ -38,7 +41,7 @@ class CaseLoader:
 
     def __init__(self, tasks: Tasks, files: ScanFiles, settings: Settings):
         self._tasks, self._files, self._settings = tasks, files, settings
-        #: There is a picture of a tumor: its key and the path.
+        #: There is a picture of a tumor: its key, the path, and where the case is from.
         self.pictured = Signal()
 
     def load(self, hit: Hit, *, done: Callable[[CaseImages], None], failed: Callable[[Failure], None]) -> Loading:
@@ -53,7 +56,7 @@ class CaseLoader:
             )
 
         def arrived(images: CaseImages) -> None:
-            self.pictured.emit(hit.key, picture)
+            self.pictured.emit(hit.key, picture, images.provenance)
             done(images)
 
         def lost(failure: Failure) -> None:
@@ -70,27 +73,36 @@ class PictureQueue:
 
     def __init__(self, loader: CaseLoader):
         self._loader = loader
+        self._pause = qt.QTimer()
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE_MS)
+        self._pause.connect("timeout()", self._next)
         self._wanted: list[Hit] = []
         self._tried: set[tuple] = set()
         self._loading: Loading | None = None
-        loader.pictured.connect(lambda key, path: self._tried.add(tuple(key)))
+        loader.pictured.connect(lambda key, *_: self._tried.add(tuple(key)))
 
     def want(self, hits: list[Hit]) -> None:
         """Fetch the pictures of these, and no longer those that were wanted before."""
         self._wanted = [hit for hit in hits if tuple(hit.key) not in self._tried]
-        if self._loading is None:
-            self._next()
+        # The worker does one thing at a time: while a slider moves, every wish begins the pause anew.
+        if self._loading is None and self._wanted:
+            self._pause.start()
 
-    def _next(self, *_) -> None:
-        self._loading = None
+    def _next(self) -> None:
         if self._wanted:
             hit = self._wanted.pop(0)
             self._tried.add(tuple(hit.key))  # a case that cannot be loaded keeps its empty picture
-            self._loading = self._loader.load(hit, done=self._next, failed=self._next)
+            self._loading = self._loader.load(hit, done=self._goOn, failed=self._goOn)
+
+    def _goOn(self, _outcome) -> None:
+        self._loading = None
+        self._next()
 
     def clear(self) -> None:
         """Fetch nothing any more."""
         self._wanted = []
+        self._pause.stop()
         if self._loading is not None:
             self._loading.cancel()
             self._loading = None
@@ -106,7 +118,9 @@ def readCase(folder: Path, picture: Path, answer: dict, tumor: str) -> CaseImage
     files = answer["files"]
     masks = [read_labels(folder / files[name]) if name in files else None for name in ("core", "whole")]
     box = next(one["box"] for one in answer["tumors"] if one["id"] == tumor)
-    images = CaseImages(read_volume(folder / files["t1c"]), *masks, np.array(box["center_ras"], float))
+    images = CaseImages(
+        read_volume(folder / files["t1c"]), *masks, np.array(box["center_ras"], float), answer["provenance"]
+    )
     writeThumbnail(picture, images)
     shutil.rmtree(folder, ignore_errors=True)
     return images

@@ -20,12 +20,14 @@ class CaseImages:
 
     :param core: :param whole: masks, None where the case has none.
     :param center: middle of its lesion, RAS mm of the case.
+    :param provenance: where it is from; begins with "synthetic" if nobody was scanned.
     """
 
     t1c: Volume
     core: LabelMap | None
     whole: LabelMap | None
     center: np.ndarray
+    provenance: str
 
 
 def addCase(scene, key: list[str], name: str, images: CaseImages) -> list:

@@ -11,6 +11,7 @@ from TumorRetrievalGui.results_logic import Hit
 from TumorRetrievalGui.signals import Signal
 from TumorRetrievalGui.tasks import Failure
 from TumorRetrievalGui.translation import _
+from TumorRetrievalGui.words import isSynthetic
 from TumorRetrievalLib.scene import comparison
 from TumorRetrievalLib.scene.comparison import Shown
 from TumorRetrievalLib.scene.folders import put_into
@@ -111,7 +112,8 @@ class CompareLogic:
         folder = folderOf(self.parameters)
         if folder is None:
             return
-        name = ", ".join(part for part in (hit.case, hit.kind, hit.area) if part)
+        origin = _("synthetic") if isSynthetic(images.provenance) else ""
+        name = ", ".join(part for part in (hit.case, hit.kind, hit.area, origin) if part)
         with slicer.util.RenderBlocker():
             put_into(self._scene, folder, *addCase(self._scene, hit.key, name, images))
 

@@ -10,7 +10,7 @@ from TumorRetrievalGui.pictures import BARS_SIZE, shareBars
 from TumorRetrievalGui.results_logic import Hit
 from TumorRetrievalGui.signals import Signal
 from TumorRetrievalGui.translation import _
-from TumorRetrievalGui.words import blockNames, milliliters, percent, place
+from TumorRetrievalGui.words import blockNames, isSynthetic, milliliters, percent, place
 
 THUMBNAIL = 64
 _PICTURE, _FACTS, _BARS = range(3)
@@ -30,6 +30,8 @@ class HitTable:
         self._hits: list[Hit] = []
         self._checked: list[list[str]] = []
         self._pictures: dict[tuple, Path] = {}
+        self._provenances: dict[tuple, str] = {}
+        self._opinions: Mapping[tuple, str] = {}
         #: A `Hit` was double-clicked.
         self.opened = Signal()
         #: Another row was chosen, or a box was checked.
@@ -60,10 +62,10 @@ class HitTable:
         """
         chosen, table = self.chosen, self._table
         with self._quiet:
-            self._hits = list(hits)
+            self._hits, self._opinions = list(hits), opinions
             table.setRowCount(len(hits))
             for row, hit in enumerate(hits):
-                self._fill(row, hit, opinions.get(tuple(hit.key), ""), weights)
+                self._fill(row, hit, weights)
             row = next((row for row, hit in enumerate(hits) if chosen and hit.key == chosen.key), -1)
             if row >= 0:
                 table.selectRow(row)
@@ -91,27 +93,29 @@ class HitTable:
         row = rows[0].row() if rows else -1
         return self._hits[row] if 0 <= row < len(self._hits) else None
 
-    def setPicture(self, key, path: Path) -> None:
-        """Show a picture of a tumor from now on."""
+    def setPicture(self, key, path: Path, provenance: str) -> None:
+        """Show a picture of a tumor from now on, and say where its case is from."""
         self._pictures[tuple(key)] = path
+        self._provenances[tuple(key)] = provenance
         with self._quiet:
             for row, hit in enumerate(self._hits):
                 if hit.key == list(key):
                     self._table.item(row, _PICTURE).setData(qt.Qt.DecorationRole, self._picture(hit))
+                    self._tellFacts(self._table.item(row, _FACTS), hit)
 
     def hasPicture(self, hit: Hit) -> bool:
         """Whether a picture of this tumor is known."""
         return tuple(hit.key) in self._pictures
 
-    def _fill(self, row: int, hit: Hit, opinion: str, weights: Mapping[str, float]) -> None:
+    def _fill(self, row: int, hit: Hit, weights: Mapping[str, float]) -> None:
         table = self._table
         picture = qt.QTableWidgetItem()
         picture.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
         picture.setCheckState(self._state(hit))
         picture.setData(qt.Qt.DecorationRole, self._picture(hit))
         picture.setToolTip(_("Checked cases are shown beside the patient."))
-        facts = qt.QTableWidgetItem(factsOf(hit, opinion))
-        facts.setToolTip(_("Case {case}. Double click to see it beside the patient.").format(case=hit.case))
+        facts = qt.QTableWidgetItem()
+        self._tellFacts(facts, hit)
         bars = qt.QTableWidgetItem()
         textColor = table.palette.color(qt.QPalette.Text)
         bars.setData(qt.Qt.DecorationRole, shareBars(hit.blocks, weights, blockNames(), textColor))
@@ -119,6 +123,12 @@ class HitTable:
         for column, item in ((_PICTURE, picture), (_FACTS, facts), (_BARS, bars)):
             table.setItem(row, column, item)
         table.setRowHeight(row, THUMBNAIL + 6)
+
+    def _tellFacts(self, item, hit: Hit) -> None:
+        provenance = self._provenances.get(tuple(hit.key), "")
+        item.setText(factsOf(hit, self._opinions.get(tuple(hit.key), ""), provenance))
+        words = [_("Case {case}. Double click to see it beside the patient.").format(case=hit.case), provenance]
+        item.setToolTip("\n".join(filter(None, words)))
 
     def _picture(self, hit: Hit):
         path = self._pictures.get(tuple(hit.key))
@@ -146,10 +156,11 @@ class HitTable:
             self.changed.emit()
 
 
-def factsOf(hit: Hit, opinion: str = "") -> str:
+def factsOf(hit: Hit, opinion: str, provenance: str) -> str:
     """What the list says about a case."""
     first = "  ".join(part for part in (_MARKS[opinion], percent(hit.score), hit.kind or _("type unknown")) if part)
-    return "\n".join((first, place(hit.area, hit.side), milliliters(hit.volume_ml)))
+    last = [milliliters(hit.volume_ml), *([_("synthetic")] if isSynthetic(provenance) else [])]
+    return "\n".join((first, place(hit.area, hit.side), ", ".join(last)))
 
 
 def why(hit: Hit, weights: Mapping[str, float]) -> str:

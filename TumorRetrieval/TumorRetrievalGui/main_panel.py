@@ -110,6 +110,7 @@ class MainPanel:
 
     def cleanup(self) -> None:
         """Let go of the scene and end the worker."""
+        self.pictures.clear()
         self.tasks.shutDown()
         self.queryPanel.cleanup()
         self.compare.cleanup()

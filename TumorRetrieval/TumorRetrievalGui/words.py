@@ -23,3 +23,8 @@ def milliliters(volume: float | None) -> str:
     if volume is None:
         return _("size unknown")
     return f"{volume:.1f} ml" if volume < 10 else f"{volume:.0f} ml"
+
+
+def isSynthetic(provenance: str) -> bool:
+    """Whether a case was made by a program: the reader must know."""
+    return provenance.startswith("synthetic")

@@ -156,7 +156,11 @@ def worker():
         write_volume(out / "t1c.nii", volume)
         write_labels(out / "core.nii", mask)
         box = {"center_ras": center, "size_mm": [16, 16, 16], "axes": np.eye(3).tolist()}
-        return {"files": {"t1c": "t1c.nii", "core": "core.nii"}, "tumors": [{"id": "1", "box": box}]}
+        return {
+            "files": {"t1c": "t1c.nii", "core": "core.nii"},
+            "tumors": [{"id": "1", "box": box}],
+            "provenance": "made for this test",
+        }
 
     made.answers = {
         "warm_up": lambda arguments: {

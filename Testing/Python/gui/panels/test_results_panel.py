@@ -40,9 +40,12 @@ def test_the_list_names_similarity_type_place_and_size(ui):
 
 
 def test_the_bars_say_in_words_what_each_part_adds(ui):
-    words = ui.hitTable.item(0, 2).toolTip().split("\n")
+    from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
 
-    assert words[0].endswith("95 %:") and words[1] == "Appearance: 38 % of at most 40 %"
+    words = ui.hitTable.item(0, 2).toolTip().split("\n")
+    most = round(100 * DEFAULT_WEIGHTS["appearance"] / sum(DEFAULT_WEIGHTS.values()))
+
+    assert words[0].endswith("95 %:") and words[1] == f"Appearance: 38 % of at most {most} %"
 
 
 def test_the_patients_own_tumor_is_described_above_the_list(ui):
@@ -208,3 +211,35 @@ def test_a_failed_ranking_is_told_and_the_list_stays(answered, ui, worker):
     wait_until(lambda: idle(answered))
 
     assert "started anew" in ui.emptyLabel.text and ui.hitTable.rowCount == 5
+
+
+def test_a_synthetic_case_is_called_so_in_the_list_and_beside_the_patient(answered, ui, worker):
+    plain = worker.answers["case"]
+    worker.answers["case"] = lambda arguments: {**plain(arguments), "provenance": "synthetic: seed 7"}
+    answered.compare.open(answered.results.hits[3:4])
+    wait_until(lambda: not answered.compare.isLoading)
+
+    assert ui.hitTable.item(3, FACTS).text().endswith("31 ml, synthetic")
+    assert not ui.hitTable.item(0, FACTS).text().endswith("synthetic")
+    assert answered.query.parameters.cases[0].GetName().endswith("synthetic")
+
+
+def test_pictures_wait_until_the_user_lets_go_of_the_slider(app):
+    from TumorRetrievalGui.case_loader import PictureQueue
+    from TumorRetrievalGui.results_logic import Hit
+    from TumorRetrievalGui.signals import Signal
+
+    asked = []
+
+    class Loader:
+        pictured = Signal()
+
+        def load(self, shown, *, done, failed):
+            asked.append(shown.case)
+
+    pictures = PictureQueue(Loader())
+    for number in range(3):
+        pictures.want([Hit.of(hit(number))])
+    assert asked == []
+    wait_until(lambda: asked)
+    assert asked == ["case-2"]
