@@ -15,6 +15,10 @@ LISTS = {
 }
 
 
+NOT_OURS = {"CMakeLists.txt", "writer.lock", "parts"}
+"""Names of what is no part of the extension: left by writers of an index, or by a build that was stopped."""
+
+
 def wanted(name: str, root: Path = ROOT) -> list[str]:
     """What a list should hold: paths relative to its CMakeLists.txt, sorted."""
     if name == "LIBRARY_SCRIPTS":
@@ -31,7 +35,7 @@ def _files(base: Path, folder: str, *, scripts: bool) -> list[str]:
         path.as_posix()
         for path in paths
         if "__pycache__" not in path.parts
-        and path.name != "CMakeLists.txt"
+        and not any(part in NOT_OURS or part.endswith(".parts") for part in path.parts)
         and not path.name.startswith(".")
         and (path.suffix == ".py") == scripts
     ]
