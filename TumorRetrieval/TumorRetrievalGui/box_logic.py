@@ -9,6 +9,7 @@ from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.scene.rois import add_roi, box_of, is_placed, start_placing
 
 _SUGGESTED = "TumorRetrieval.Suggested"
+_HANDLE_SCALE, _DOT_SCALE = 3.0, 0.8  # Slicer's default, and a dot that hides nothing
 
 
 def addBox(parameters: QueryParameters, box: Box | None):
@@ -35,7 +36,9 @@ def drawBox(parameters: QueryParameters):
 def edit(parameters: QueryParameters, chosen) -> None:
     """Show the handles of one box (of none for None): those of several boxes would hide the tumors."""
     for node in parameters.boxes:
-        node.GetDisplayNode().SetHandlesInteractive(node is chosen)
+        display = node.GetDisplayNode()
+        display.SetHandlesInteractive(node is chosen)
+        display.SetGlyphScale(_HANDLE_SCALE if node is chosen else _DOT_SCALE)
 
 
 def suggestBoxes(parameters: QueryParameters, boxes: list[Box]) -> None:

@@ -63,7 +63,6 @@ class MainPanel:
         self.settingsPanel = SettingsPanel(layout, self.settings, self.log)
         note = qt.QLabel(_("For research use only: similar cases inform a reader and decide nothing."))
         note.setWordWrap(True)
-        note.setEnabled(False)
         layout.addWidget(note)
         layout.addStretch(1)
         self.query.found.connect(self._showAnswer)

@@ -30,6 +30,8 @@ class SettingsPanel:
         ui.modelPath.connect("currentPathChanged(QString)", lambda path: self._keep("model", path))
         ui.checkButton.connect("clicked()", self._check)
         ui.copyButton.connect("clicked()", lambda: qt.QApplication.clipboard().setText(self._log.text))
+        # The report is a table whose columns are aligned with spaces.
+        ui.reportText.setFont(qt.QFontDatabase.systemFont(qt.QFontDatabase.FixedFont))
         ui.reportText.visible = False
         log.changed.connect(self._showLog)
         self.refresh()

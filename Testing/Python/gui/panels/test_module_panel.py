@@ -122,3 +122,26 @@ def test_the_self_test_for_desktop_slicer_passes_here_too(module):
     import sys
 
     sys.modules["TumorRetrieval"].TumorRetrievalTest().runTest()
+
+
+def test_the_settings_are_kept_for_the_next_start_and_reach_the_worker(module, worker, scene, tmp_path):
+    from TumorRetrievalGui.settings import Settings
+
+    ui = module.panel.settingsPanel.ui
+    ui.indexPath.currentPath = str(tmp_path)
+    load_patient(scene)
+    search(module.panel)
+    wait_until(lambda: worker.tasks("find"))
+
+    assert worker.tasks("find")[0]["index"] == str(tmp_path) and "model" not in worker.tasks("find")[0]
+    assert Settings().index == str(tmp_path)
+    ui.indexPath.currentPath = ""
+    assert Settings().arguments("index") == {}
+
+
+def test_the_check_of_the_installation_names_what_is_there_without_loading_pytorch(module):
+    ui = module.panel.settingsPanel.ui
+    ui.settingsSection.collapsed = False
+    ui.checkButton.click()
+
+    assert "TumorRetrieval" in ui.reportText.toPlainText() and "Atlas/" in ui.reportText.toPlainText()

@@ -270,6 +270,21 @@ def test_a_box_is_removed_from_the_list_and_from_the_scene(ready, ui, scene):
     assert ready.query.parameters.boxes == [] and not scene.IsNodePresent(node) and ui.boxList.count == 0
 
 
+def test_only_the_box_that_is_chosen_in_the_list_shows_its_handles(ready, ui):
+    from TumorRetrievalGui.box_logic import suggestBoxes
+
+    from TumorRetrievalLib.imaging.box import Box
+
+    suggestBoxes(ready.query.parameters, [Box.aligned(center, (12, 12, 12)) for center in (CENTER, (-20, 10, 5))])
+    ready.query.inputsChanged()
+    handles = [node.GetDisplayNode().GetHandlesInteractive() for node in ready.query.parameters.boxes]
+    assert handles == [False, False]
+
+    ui.boxList.setCurrentRow(1)
+    handles = [node.GetDisplayNode().GetHandlesInteractive() for node in ready.query.parameters.boxes]
+    assert handles == [False, True]
+
+
 def test_the_window_stays_awake_while_a_large_scan_is_handed_over(ready, ui, worker, scene):
     from Testing.SlicerHost import host
     from TumorRetrievalLib.imaging.volume import Grid, Volume
