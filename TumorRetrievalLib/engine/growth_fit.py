@@ -73,8 +73,8 @@ def fit_in_atlas(
     matches = database.search.search(whole.data, core.data, k)
     if matches.scores[0] == 0:
         raise InvalidTumorMask(
-            "No simulated tumor overlaps with this one. Check that the masks lie on the tumor of this scan, or simulate "
-            "more tumors with `tumor-retrieval simulate`."
+            "No simulated tumor overlaps with this one. Check that the masks lie on the tumor of this scan, or "
+            "simulate more tumors with `tumor-retrieval simulate`."
         )
     candidates = [database.parameters_of(int(index)) for index in matches.indices]
     retrieved = Overlap(float(matches.core_dice[0]), float(matches.whole_dice[0]))

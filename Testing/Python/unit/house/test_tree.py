@@ -23,7 +23,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.$}])/(work|farm|root|home/\w+|Users/\w+)/")
 def project_files() -> list[Path]:
     nested = [path for place in PLACES for path in (ROOT / place).rglob("*") if path.is_file()]
     files = [path for path in ROOT.iterdir() if path.is_file()] + nested
-    return sorted(path for path in files if "__pycache__" not in path.parts)
+    return sorted(path for path in files if not {"__pycache__", ".ruff_cache"} & set(path.parts))
 
 
 def test_no_python_file_is_longer_than_one_idea():
