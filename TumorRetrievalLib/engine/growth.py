@@ -27,6 +27,7 @@ Progress = Callable[[float, str], None]
 
 BUNDLED = ("Simulations", "mni152.growth")
 _BRAIN_SPACING_MM = 2.0
+_SHARPEST_MM2 = 1.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ def grow_tumor(
             database, *in_atlas, options.k, refined=options.refined, progress=lambda f, m: progress(0.35 + 0.4 * f, m)
         ),
     )
+    if fit.parameters.spread < _SHARPEST_MM2:
+        notes.append(
+            f"lambda is {fit.parameters.spread:.2f} mm^2. Below {_SHARPEST_MM2:g} mm^2 the front is sharper than the "
+            f"simulation's voxels, and lambda and tau say as much about these as about the tumor."
+        )
     progress(0.75, "Bringing the density back into the patient")
     density, spread = watch.time(
         "back", lambda: [volume_to_patient(v, alignment, patient.t1c.grid) for v in (fit.density, fit.spread)]

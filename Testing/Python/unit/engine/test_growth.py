@@ -145,6 +145,13 @@ def test_only_lambda_and_tau_are_numbers_and_d_rho_and_t_a_family(everything):
         assert member["rho_per_day"] * member["days"] == pytest.approx(parameters["tau"], rel=0.01)
 
 
+def test_a_front_sharper_than_the_voxels_is_said_to_be_one(everything, make_request, tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "_SHARPEST_MM2", 50.0)
+
+    assert not any("sharper" in note for note in everything[1]["notes"])
+    assert any("sharper than the simulation's voxels" in note for note in fit_growth(make_request(tmp_path))["notes"])
+
+
 def test_the_transforms_take_the_origin_from_the_atlas_to_the_patient_and_back(everything):
     out, result = everything
     flip = np.array((-1.0, -1.0, 1.0))
