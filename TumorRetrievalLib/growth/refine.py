@@ -18,7 +18,7 @@ from TumorRetrievalLib.growth.solver import LONGEST_TAU, Snapshot, seed, simulat
 from TumorRetrievalLib.growth.tissue import tissue_of
 
 SPREAD_RANGE = (0.1, 200.0)  # mm^2; below 1 the grid shapes the front, above 100 there is no core within 250 ml
-_COARSE_RUNS, _FINE_RUNS = 60, 30
+_COARSE_RUNS, _FINE_RUNS = 50, 20
 _COARSE_REACH, _FINE_REACH = (8.0, 0.4), (2.5, 0.12)  # first steps of the simplex: mm, log lambda
 
 
