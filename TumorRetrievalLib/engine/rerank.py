@@ -95,9 +95,7 @@ def rerank(
     return nearest_tumors(index, wanted, k, filters=filters, weights=block_weights(factors or {}))
 
 
-def moved(
-    index: CaseIndex, embedding: np.ndarray, liked: Sequence[TumorId], disliked: Sequence[TumorId]
-) -> np.ndarray:
+def moved(index: CaseIndex, embedding: np.ndarray, liked: Sequence[TumorId], disliked: Sequence[TumorId]) -> np.ndarray:
     """The embedding, moved towards the liked tumors and away from the disliked ones, block by block.
 
     Each block keeps its length of one, so that the scores stay the sums of the shown shares. A block that is not known

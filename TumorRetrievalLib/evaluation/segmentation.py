@@ -144,4 +144,3 @@ def _ellipsoid(truth: np.ndarray, grid: Grid) -> float | None:
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(float(np.mean(known)), 4) if known else None
-

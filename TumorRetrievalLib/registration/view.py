@@ -131,9 +131,7 @@ def _known(source: Grid, grid: Grid, signal: np.ndarray) -> np.ndarray:
     steps = [np.arange(n, dtype=np.float32) for n in grid.shape]
     for axis in range(3):
         row = to_source[axis].astype(np.float32)
-        index = (
-            row[0] * steps[0][:, None, None] + row[1] * steps[1][:, None] + row[2] * steps[2] + row[3]
-        )
+        index = row[0] * steps[0][:, None, None] + row[1] * steps[1][:, None] + row[2] * steps[2] + row[3]
         if not beyond_is_known[2 * axis]:
             known &= index >= -0.5
         if not beyond_is_known[2 * axis + 1]:

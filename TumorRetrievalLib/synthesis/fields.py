@@ -51,9 +51,9 @@ def _spline_matrix(coordinates: torch.Tensor, first: float, step: float, knots: 
     position = ((coordinates - first) / step).clamp(1.0, knots - 2.001)
     base = position.floor()
     t = position - base
-    weights = torch.stack(
-        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], dim=1
-    ).div_(6.0)
+    weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], dim=1).div_(
+        6.0
+    )
     columns = base.long()[:, None] + torch.arange(-1, 3)
     return torch.zeros(len(coordinates), knots).scatter_(1, columns, weights)
 

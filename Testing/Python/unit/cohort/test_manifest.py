@@ -159,9 +159,7 @@ def test_a_recipe_of_an_unknown_type_is_an_unknown_label(archive):
 
 
 def test_a_case_that_comes_back_later_is_refused(archive):
-    message = refusal(
-        archive, "case,patient,t1c", "a,A,t1c.nii.gz", "b,B,t1c.nii.gz", "a,A,t1c.nii.gz"
-    )
+    message = refusal(archive, "case,patient,t1c", "a,A,t1c.nii.gz", "b,B,t1c.nii.gz", "a,A,t1c.nii.gz")
 
     assert "row 4, column 'case': 'a' appeared in row 2 already" in message
 
@@ -282,9 +280,7 @@ def cases(draw, folder: Path):
             for number in draw(st.lists(text(), unique=True, max_size=3))
         ]
         file = maybe(st.sampled_from([folder / file for file in FILES]))
-        recipe = maybe(
-            st.builds(SyntheticRecipe, st.integers(0, 10**9), st.sampled_from(TYPES), st.integers(0, 9))
-        )
+        recipe = maybe(st.builds(SyntheticRecipe, st.integers(0, 10**9), st.sampled_from(TYPES), st.integers(0, 9)))
         paths = {role: draw(file) for role in ("t1c", "flair", "mask")}
         words = {"patient": draw(text()), "provenance": draw(text() | st.just(""))}
         found.append(Case(id=name, tumors=tumors, recipe=draw(recipe), **words, **paths))

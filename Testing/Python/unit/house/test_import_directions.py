@@ -28,8 +28,7 @@ MAY_IMPORT = {
 MAY_IMPORT["engine"] = set(MAY_IMPORT)
 MAY_IMPORT["evaluation"] = set(MAY_IMPORT)  # it measures what a user gets, so it stands behind the engine
 MAY_IMPORT["worker"] = set(MAY_IMPORT) - {"evaluation"}
-MAY_IMPORT["cli_options"] = MAY_IMPORT["cli_output"] = set(MAY_IMPORT)
-MAY_IMPORT["cli_growth"] = set(MAY_IMPORT)
+MAY_IMPORT["commands"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 
 HOMES = {
@@ -49,8 +48,7 @@ HOMES = {
 """Package -> the only places of the library that import it."""
 
 LIGHT_ROOMS = (
-    "imaging", "cohort", "registration", "retrieval", "report", "engine", "worker", "cli", "cli_growth",
-    "cli_options", "cli_output",
+    "imaging", "cohort", "registration", "retrieval", "report", "engine", "worker", "commands", "cli",
 )  # fmt: skip
 """Rooms whose files import heavy packages only where they use them: 3D Slicer's own process loads most of them."""
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from TumorRetrievalLib import cli_output
-from TumorRetrievalLib.cli_output import shown_progress
+from TumorRetrievalLib.commands import output
+from TumorRetrievalLib.commands.output import shown_progress
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Time that passes only when told to."""
     now = [100.0]
-    monkeypatch.setattr(cli_output.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
     return now
 
 

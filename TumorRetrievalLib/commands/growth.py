@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from TumorRetrievalLib.cli_options import Around, Device, Model, box_of
-from TumorRetrievalLib.cli_output import show_scores, shown_progress
+from TumorRetrievalLib.commands.options import Around, Device, Model, box_of
+from TumorRetrievalLib.commands.output import show_scores, shown_progress
 
 app = typer.Typer()
 evaluate_app = typer.Typer()

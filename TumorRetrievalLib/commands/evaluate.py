@@ -1,0 +1,81 @@
+"""The commands `evaluate ...`, besides those of growth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from TumorRetrievalLib.commands.options import Device, Index, Model
+from TumorRetrievalLib.commands.output import show_scores, shown_progress
+
+app = typer.Typer(help="Measure how good the results are.", no_args_is_help=True)
+
+
+@app.command("segmentation")
+def evaluate_segmentation_command(
+    cases: Annotated[Path, typer.Option(help="Folder with one folder per case: t1c, flair and seg .nii.gz.")],
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    model: Model = None,
+    device: Device = None,
+) -> None:
+    """Dice of the outlined masks in boxes drawn around the true ones, beside what needs no network."""
+    from TumorRetrievalLib.evaluation.segmentation import evaluate_segmentation
+
+    with shown_progress() as progress:
+        result = evaluate_segmentation(cases, json_path=json_path, model=model, device=device, progress=progress)
+    show_scores(result["cases"] | {"mean": result["mean"]})
+
+
+@app.command("retrieval")
+def evaluate_retrieval_command(
+    index: Index = None,
+    model: Model = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    seed: Annotated[int, typer.Option(help="Which patients ask and which answer.")] = 0,
+    queries: Annotated[int | None, typer.Option(min=1, help="At most so many held-out cases.")] = None,
+) -> None:
+    """Labels predicted from the five most similar cases: Table 4 of Pisov et al. 2018, on synthetic patients."""
+    from TumorRetrievalLib.evaluation.retrieval import evaluate_retrieval
+
+    with shown_progress() as progress:
+        result = evaluate_retrieval(
+            index=index, model=model, json_path=json_path, seed=seed, queries=queries, progress=progress
+        )
+    tables = {name: table for name, table in result.items() if isinstance(table, dict)}
+    show_scores({f"{name}, {which}": row for name, table in tables.items() for which, row in table.items()})
+
+
+@app.command("growth-table")
+def evaluate_growth_table_command(
+    database: Annotated[Path, typer.Option(help="Database of simulated tumors.")],
+    masks: Annotated[
+        Path | None, typer.Option(help="Real masks: .npz with seg (n, i, j, k), BraTS labels, and id (n,).")
+    ] = None,
+    models: Annotated[
+        list[Path] | None, typer.Option("--models", help="Folder of a training of growth-...; repeatable.")
+    ] = None,
+    tumors: Annotated[int | None, typer.Option(min=1, help="Only the first so many tumors of the database.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many queries of each kind.")] = 120,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    device: Device = None,
+) -> None:
+    """Table 1 of Rosier 2022: how often each search finds what comparing with everything finds, and how fast."""
+    from TumorRetrievalLib.evaluation.growth_table import evaluate_growth_table
+
+    with shown_progress() as progress:
+        result = evaluate_growth_table(
+            database,
+            models=models or [],
+            masks=masks,
+            tumors=tumors,
+            limit=limit,
+            json_path=json_path,
+            device=device,
+            progress=progress,
+        )
+    for name, part in (("simulated", result["synthetic"]), ("real", result if masks else None)):
+        if part is not None:
+            print(f"{part['masks']} {name} tumors ask {result['database_size']}:")
+            show_scores(part["methods"])
+    for method, reason in result["not_run"].items():
+        print(f"{method}: not run, {reason}")
