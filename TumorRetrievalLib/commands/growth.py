@@ -67,6 +67,9 @@ def simulate(
     count: Annotated[int, typer.Option(min=1, help="How many tumors.")],
     out: Annotated[Path, typer.Option(help="File to write. A simulation that was stopped goes on where it was.")],
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other tumors.")] = 0,
+    snapshots: Annotated[
+        int, typer.Option(min=1, max=20, help="Tumors of different size from one simulation; fewer differ more.")
+    ] = 4,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; without it one per core.")] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="tcp://HOST:PORT", help="Work on this Dask cluster instead.")
@@ -76,7 +79,15 @@ def simulate(
     from TumorRetrievalLib.engine.simulate import simulate_tumors
 
     with shown_progress() as progress:
-        made = simulate_tumors(out, count, seed=seed, workers=workers, scheduler=scheduler, progress=progress)
+        made = simulate_tumors(
+            out,
+            count,
+            seed=seed,
+            snapshots=snapshots,
+            workers=workers,
+            scheduler=scheduler,
+            progress=progress,
+        )
     print(f"{out}: {made['tumors']} tumors, {made['megabytes']:.1f} MB, {made['seconds']:.0f} s")
 
 

@@ -16,12 +16,14 @@ def simulate_tumors(
     count: int,
     *,
     seed: int = 0,
+    snapshots: int = 4,
     workers: int | None = None,
     scheduler: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> dict:
     """Write a database of `count` tumors; go on where a call for the same file and seed was stopped.
 
+    :param snapshots: tumors of different size taken from one simulation; see `BuildPlan`.
     :param workers: processes; one per core when None.
     :param scheduler: address of a Dask scheduler, such as tcp://host:8786; its workers are used instead.
     :returns: `tumors`, `megabytes`, `seconds`.
@@ -35,7 +37,7 @@ def simulate_tumors(
             out,
             load_growth_atlas(),
             count,
-            BuildPlan(seed=seed),
+            BuildPlan(seed=seed, snapshots=snapshots),
             workers=workers or os.cpu_count() or 1,
             executor=executor,
             progress=progress,

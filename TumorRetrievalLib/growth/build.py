@@ -38,12 +38,12 @@ class BuildPlan:
     """All that a build depends on, besides the atlas.
 
     :param seed: another seed, other tumors.
-    :param snapshots: tumors taken from one simulation, at different sizes.
+    :param snapshots: tumors taken from one simulation, at different sizes: more take less time, fewer differ more.
     :param shard: simulations done at a time; a killed build loses at most so many for each worker.
     """
 
     seed: int = 0
-    snapshots: int = 2
+    snapshots: int = 4
     shard: int = 32
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,21 +27,32 @@ class Snapshot:
     """A tumor at one time.
 
     :param parameters: what it was grown from; their tau is the time of the snapshot.
-    :param density: tumor cell density, 0..1, on the simulation grid.
+    :param tissue: what it grew in.
+    :param cells: tumor cell density, 0..1, in the tissue's layout.
     """
 
     parameters: GrowthParameters
-    density: Volume
+    tissue: Tissue
+    cells: np.ndarray
 
-    @property
+    @cached_property
+    def density(self) -> Volume:
+        """Tumor cell density, 0..1, on the simulation grid."""
+        return Volume(self.tissue.extract(self.cells), self.tissue.grid.affine)
+
+    @cached_property
     def whole(self) -> LabelMap:
         """What FLAIR would show: density from 0.2."""
-        return LabelMap(self.density.data >= np.float32(WHOLE_THRESHOLD), self.density.affine)
+        return self._from(WHOLE_THRESHOLD)
 
-    @property
+    @cached_property
     def core(self) -> LabelMap:
         """What T1 with contrast would show: density from 0.6."""
-        return LabelMap(self.density.data >= np.float32(CORE_THRESHOLD), self.density.affine)
+        return self._from(CORE_THRESHOLD)
+
+    def _from(self, threshold: float) -> LabelMap:
+        # Compared before it is embedded in the whole cube: a build does little else beside the simulation itself.
+        return LabelMap(self.tissue.extract(self.cells >= np.float32(threshold)), self.tissue.grid.affine)
 
 
 def simulate(atlas: GrowthAtlas, parameters: GrowthParameters) -> Snapshot:
@@ -134,6 +146,4 @@ def _single(tau: float, after: float, until: float) -> float:
 
 
 def _snapshot(growth: Growth, parameters: GrowthParameters) -> Snapshot:
-    tissue = growth.tissue
-    density = tissue.extract(growth.density_at(parameters.tau))
-    return Snapshot(parameters, Volume(density, tissue.grid.affine))
+    return Snapshot(parameters, growth.tissue, growth.density_at(parameters.tau))
