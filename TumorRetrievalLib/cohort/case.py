@@ -25,6 +25,7 @@ class Tumor:
     :param core_ml: volume of the core: what enhances, and what it encloses.
     :param whole_ml: volume of core and oedema.
     :param atlas_mm: centre of the box in MNI152 RAS mm, three numbers.
+    :param marker: a genetic marker, in the words of whoever keeps the cohort ("IDH mutant", "BRAF V600E").
     :raises UnknownLabel: if a label is not one of the allowed values.
     :raises ValueError: if the id is empty, a size is negative or a number is not finite.
     """
@@ -40,6 +41,7 @@ class Tumor:
     core_ml: float | None = None
     whole_ml: float | None = None
     atlas_mm: tuple[float, float, float] | None = None
+    marker: str | None = None
 
     def __post_init__(self):
         if not self.id.strip():
@@ -57,6 +59,34 @@ class Tumor:
             if len(position) != 3 or not all(map(math.isfinite, position)):
                 raise ValueError(f"atlas_mm needs three finite numbers, not {self.atlas_mm!r}.")
             object.__setattr__(self, "atlas_mm", position)
+
+
+@dataclass(frozen=True)
+class MaskLabels:
+    """What the numbers in a mask stand for.
+
+    :param core: the labels of the tumor core: what enhances, and what it encloses.
+    :param whole: those of the whole tumor: the core's and the oedema's. Other labels are no tumor (a cavity after
+        surgery, for example).
+    :param scheme: the convention, in words for a reader ("BraTS 2013").
+    :raises ValueError: if there is no label, one is below 1, or one of the core is not one of the whole tumor.
+    """
+
+    core: tuple[int, ...]
+    whole: tuple[int, ...]
+    scheme: str
+
+    def __post_init__(self):
+        for name in ("core", "whole"):
+            object.__setattr__(self, name, tuple(sorted({int(label) for label in getattr(self, name)})))
+        if not self.whole or self.whole[0] < 1:
+            raise ValueError(f"Labels of a tumor are whole numbers from 1 on, not {self.whole}.")
+        if not set(self.core) <= set(self.whole):
+            raise ValueError(f"The labels of the core {self.core} must be among those of the whole tumor {self.whole}.")
+
+
+MASK_ORIGINS = ("expert", "network")
+"""Who drew a mask: a person (also: corrected it), or a program alone."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +109,11 @@ class Case:
     :param flair: the FLAIR scan, or None.
     :param mask: a segmentation of the tumors; 0 is background. None where there is none.
     :param tumors: may be empty.
+    :param mask_labels: what the labels in the mask stand for; None where nothing is said: then every label is the core.
+    :param mask_origin: one of `MASK_ORIGINS`; None where nobody has said.
     :param provenance: where the case comes from, in words for a reader; begins with "synthetic" if it was not scanned.
     :param recipe: of a synthetic case, which has no files.
-    :raises ValueError: if id or patient is empty, or two tumors have one id.
+    :raises ValueError: if id or patient is empty, the mask's origin is another word, or two tumors have one id.
     """
 
     id: str
@@ -92,11 +124,15 @@ class Case:
     tumors: tuple[Tumor, ...] = ()
     provenance: str = ""
     recipe: SyntheticRecipe | None = None
+    mask_labels: MaskLabels | None = None
+    mask_origin: str | None = None
 
     def __post_init__(self):
         for name in ("id", "patient"):
             if not getattr(self, name).strip():
                 raise ValueError(f"A case needs a {name}.")
+        if self.mask_origin not in (None, *MASK_ORIGINS):
+            raise ValueError(f"A mask is drawn by one of {', '.join(MASK_ORIGINS)}, not {self.mask_origin!r}.")
         object.__setattr__(self, "tumors", tuple(self.tumors))
         ids = [tumor.id for tumor in self.tumors]
         if len(set(ids)) < len(ids):

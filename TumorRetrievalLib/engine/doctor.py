@@ -15,6 +15,7 @@ from TumorRetrievalLib.resources import CHECKSUMS, require_checksum, resource
 PACKAGES = (
     "contourpy",
     "faiss-cpu",
+    "highdicom",
     "jinja2",
     "matplotlib",
     "monai",

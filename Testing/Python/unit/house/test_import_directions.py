@@ -58,8 +58,8 @@ FOR_THE_WORKER = ("retrieval/embedder.py", "engine/", "worker/engine_tasks.py")
 FOR_SLICER_ALL_THE_SAME = ("engine/doctor.py", "engine/__init__.py")
 
 HEAVY = {
-    "PIL", "SimpleITK", "contourpy", "faiss", "jinja2", "matplotlib", "monai", "nibabel", "numba", "pydicom", "sklearn",
-    "torch",
+    "PIL", "SimpleITK", "contourpy", "faiss", "highdicom", "jinja2", "matplotlib", "monai", "nibabel", "numba", "pydicom",
+    "sklearn", "torch",
 }  # fmt: skip
 
 NETWORK = {
