@@ -113,6 +113,7 @@ class Case:
     :param mask_origin: one of `MASK_ORIGINS`; None where nobody has said.
     :param provenance: where the case comes from, in words for a reader; begins with "synthetic" if it was not scanned.
     :param recipe: of a synthetic case, which has no files.
+    :param voxels_sha256: of the T1c's voxels, so that a scan that is given twice is noticed; None where not known.
     :raises ValueError: if id or patient is empty, the mask's origin is another word, or two tumors have one id.
     """
 
@@ -126,6 +127,7 @@ class Case:
     recipe: SyntheticRecipe | None = None
     mask_labels: MaskLabels | None = None
     mask_origin: str | None = None
+    voxels_sha256: str | None = None
 
     def __post_init__(self):
         for name in ("id", "patient"):

@@ -8,6 +8,9 @@ The file is UTF-8 with commas; its first row names the columns, in any order:
 | `patient` | names the patient, so that no patient is trained on and tested on; required |
 | `t1c` | contrast-enhanced T1: file or DICOM folder; the column is required, a cell may be empty |
 | `flair`, `mask` | files, or empty |
+| `mask_scheme` | what the mask's labels mean: `brats2013`, `brats2017`, `brats2021`, `brats2024`, `brats-ped-2024`, \
+`brats-men-rt`, `core`, or labels like `core=1,3 whole=1,2,3`; where it is empty every label is the tumor core |
+| `mask_origin` | who drew the mask: `expert` or `network`; empty where nobody knows |
 | `provenance` | free text |
 | `recipe` | `SEED:TYPE:COUNT` of a synthetic case, which has no files |
 | `tumor` | names the tumor within its case; 1, 2, ... in order where the cells are empty |
@@ -15,6 +18,7 @@ The file is UTF-8 with commas; its first row names the columns, in any order:
 | `type`, `area`, `left_right`, `front_rear`, `upper_lower` | labels, see Resources/Labels |
 | `linear_size_mm`, `core_ml`, `whole_ml` | numbers with a decimal point |
 | `atlas_mm` | `R,A,S` of the box's centre in MNI152 mm |
+| `marker` | a genetic marker in your own words, such as `IDH mutant` |
 
 Only the first three columns must be there, and any cell but those of `case` and `patient` may be empty. The rows of a
 case stand together and repeat its own cells (`patient` to `recipe`). A row whose cells from `tumor` on are empty
@@ -33,7 +37,8 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.cohort.case import Case, SyntheticRecipe, Tumor
+from TumorRetrievalLib.cohort.case import MASK_ORIGINS, Case, MaskLabels, SyntheticRecipe, Tumor
+from TumorRetrievalLib.cohort.label_schemes import format_scheme, parse_scheme
 from TumorRetrievalLib.cohort.labels import ALLOWED, require_known
 from TumorRetrievalLib.errors import InvalidBox, ManifestError, UnknownLabel
 from TumorRetrievalLib.imaging.atomic import atomic_file
@@ -42,8 +47,8 @@ from TumorRetrievalLib.imaging.box import Box, parse_box
 REQUIRED = ("case", "patient", "t1c")
 _FILES = ("t1c", "flair", "mask")
 _SIZES = ("linear_size_mm", "core_ml", "whole_ml")
-_CASE_COLUMNS = ("case", "patient", "t1c", "flair", "mask", "provenance", "recipe")
-_TUMOR_COLUMNS = ("tumor", "box", *ALLOWED, *_SIZES, "atlas_mm")
+_CASE_COLUMNS = ("case", "patient", "t1c", "flair", "mask", "mask_scheme", "mask_origin", "provenance", "recipe")
+_TUMOR_COLUMNS = ("tumor", "box", *ALLOWED, *_SIZES, "atlas_mm", "marker")
 COLUMNS = (*_CASE_COLUMNS, *_TUMOR_COLUMNS)
 
 _LARGEST_BYTES = 100_000_000
@@ -57,19 +62,34 @@ def read_manifest(path, *, root=None) -> list[Case]:
         appears twice, or a file that it names does not exist or lies outside `root`.
     :raises UnknownLabel: if a label is not one of the allowed values.
     """
+    cases, errors = read_usable_cases(path, root=root)
+    if errors:
+        raise errors[0]
+    return cases
+
+
+def read_usable_cases(path, *, root=None) -> tuple[list[Case], list[ManifestError | UnknownLabel]]:
+    """The cases of a cohort whose rows are right, and for each of the others the first thing that is wrong.
+
+    :param root: see `read_manifest`.
+    :raises ManifestError: if the file is not such a table.
+    """
     path = Path(path)
     root = Path(os.path.abspath(path.parent if root is None else root))
-    rows = _read_rows(path)
-    cases: list[Case] = []
+    cases, errors = [], []
     first_row_of: dict[str, int] = {}
-    for name, group in groupby(rows, key=lambda row: row.required("case")):
+    for name, group in groupby(_read_rows(path), key=lambda row: row["case"]):
         together = list(group)
-        if name in first_row_of:
-            earlier = first_row_of[name]
-            together[0].refuse("case", f"{name!r} appeared in row {earlier} already; keep the rows of a case together.")
-        first_row_of[name] = together[0].number
-        cases.append(_case(together, root))
-    return cases
+        try:
+            if name in first_row_of:
+                earlier = first_row_of[name]
+                reason = f"{name!r} appeared in row {earlier} already; keep the rows of a case together."
+                together[0].refuse("case", reason)
+            first_row_of[together[0].required("case")] = together[0].number
+            cases.append(_case(together, root))
+        except (ManifestError, UnknownLabel) as error:
+            errors.append(error)
+    return cases, errors
 
 
 def write_manifest(path, cases: Iterable[Case], *, root=None) -> None:
@@ -99,8 +119,8 @@ def write_manifest(path, cases: Iterable[Case], *, root=None) -> None:
 class _Row:
     """One row of the table, which knows where it stands and says so in errors."""
 
-    def __init__(self, path: Path, number: int, cells: dict[str, str]):
-        self.path, self.number, self.cells = path, number, cells
+    def __init__(self, path: Path, number: int, cells: dict[str, str], fault: str | None = None):
+        self.path, self.number, self.cells, self.fault = path, number, cells, fault
 
     def __getitem__(self, column: str) -> str:
         return self.cells.get(column, "").strip()
@@ -125,17 +145,18 @@ def _read_rows(path: Path) -> list[_Row]:
             if not columns:
                 columns = _checked_columns(path, cells)
                 continue
-            if len(cells) != len(columns):
-                raise ManifestError(
-                    f"{path}, row {reader.line_num}: {len(cells)} cells under {len(columns)} columns. "
-                    f"A cell that holds a comma needs quotes."
-                )
-            rows.append(_Row(path, reader.line_num, dict(zip(columns, cells, strict=True))))
+            rows.append(_Row(path, reader.line_num, dict(zip(columns, cells, strict=False)), _fault(cells, columns)))
     except csv.Error as error:
         raise ManifestError(f"{path}, row {reader.line_num}: not a CSV table ({error}).") from error
     if not columns:
         raise ManifestError(f"{path} is empty: its first row must name the columns {', '.join(REQUIRED)}.")
     return rows
+
+
+def _fault(cells: list[str], columns: list[str]) -> str | None:
+    if len(cells) == len(columns):
+        return None
+    return f"{len(cells)} cells under {len(columns)} columns. A cell that holds a comma needs quotes."
 
 
 def _read_text(path: Path) -> str:
@@ -169,7 +190,9 @@ def _checked_columns(path: Path, cells: list[str]) -> list[str]:
 
 def _case(rows: list[_Row], root: Path) -> Case:
     first = rows[0]
-    for row in rows[1:]:
+    for row in rows:
+        if row.fault is not None:
+            raise ManifestError(f"{row.path}, row {row.number}: {row.fault}")
         for column in _CASE_COLUMNS:
             if row[column] != first[column]:
                 row.refuse(column, f"{row[column]!r} contradicts {first[column]!r} in row {first.number} of this case.")
@@ -178,6 +201,8 @@ def _case(rows: list[_Row], root: Path) -> Case:
         patient=first.required("patient"),
         **{column: _file(first, column, root) for column in _FILES},
         tumors=_tumors(rows),
+        mask_labels=_mask_labels(first),
+        mask_origin=_mask_origin(first),
         provenance=first["provenance"],
         recipe=_recipe(first),
     )
@@ -206,7 +231,24 @@ def _tumor(row: _Row, name: str) -> Tumor:
         **{label: _label(row, label) for label in ALLOWED},
         **{column: _size(row, column) for column in _SIZES},
         atlas_mm=_numbers(row, "atlas_mm", 3),
+        marker=row["marker"] or None,
     )
+
+
+def _mask_labels(row: _Row) -> MaskLabels | None:
+    if not row["mask_scheme"]:
+        return None
+    try:
+        return parse_scheme(row["mask_scheme"])
+    except ValueError as error:
+        row.refuse("mask_scheme", error)
+
+
+def _mask_origin(row: _Row) -> str | None:
+    origin = row["mask_origin"] or None
+    if origin not in (None, *MASK_ORIGINS):
+        row.refuse("mask_origin", f"expected {' or '.join(MASK_ORIGINS)}, not {origin[:80]!r}.")
+    return origin
 
 
 def _recipe(row: _Row) -> SyntheticRecipe | None:
@@ -290,6 +332,8 @@ def _file(row: _Row, column: str, root: Path) -> Path | None:
 
 def _case_cells(case: Case, root: Path) -> dict[str, str]:
     cells = {"case": case.id, "patient": case.patient, "provenance": case.provenance}
+    cells["mask_origin"] = case.mask_origin or ""
+    cells["mask_scheme"] = "" if case.mask_labels is None else format_scheme(case.mask_labels)
     if case.recipe is not None:
         cells["recipe"] = f"{case.recipe.seed}:{case.recipe.tumor_type}:{case.recipe.lesion_count}"
     for column in _FILES:
@@ -303,7 +347,9 @@ def _case_cells(case: Case, root: Path) -> dict[str, str]:
 
 
 def _tumor_cells(tumor: Tumor) -> dict[str, str]:
-    cells = {"tumor": tumor.id} | {label: getattr(tumor, label) or "" for label in ALLOWED}
+    cells = {"tumor": tumor.id, "marker": tumor.marker or ""} | {
+        label: getattr(tumor, label) or "" for label in ALLOWED
+    }
     for column in _SIZES:
         value = getattr(tumor, column)
         cells[column] = "" if value is None else repr(float(value))

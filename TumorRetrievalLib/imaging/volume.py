@@ -12,6 +12,8 @@ from TumorRetrievalLib.errors import GeometryMismatch, InvalidImage
 
 # A voxel farther away, or larger, is the mark of a damaged header.
 _FARTHEST_MM = 1e6
+# Two scans of one examination show at least this share of each other.
+_LEAST_OVERLAP = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,17 @@ class Grid:
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, 8).T
         return bool(np.abs(self.to_world(corners) - other.to_world(corners)).max() <= tolerance_mm)
 
+    def overlap(self, other: "Grid") -> float:
+        """Shared part of two images' world-aligned bounding boxes, as a share of the smaller one."""
+        bounds = []
+        for grid in (self, other):
+            corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape])).reshape(3, 8).T
+            world = grid.to_world(corners)
+            bounds.append((world.min(axis=0), world.max(axis=0)))
+        (low_a, high_a), (low_b, high_b) = bounds
+        shared = np.prod(np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None))
+        return float(shared / min(np.prod(high_a - low_a), np.prod(high_b - low_b)))
+
 
 class _OnGrid:
     """What volumes and label maps share: an array and the grid that it fills."""
@@ -105,6 +118,14 @@ class _OnGrid:
             raise GeometryMismatch(
                 f"{what} has the shape {other.shape} and lies elsewhere than the scan (shape {self.shape}). "
                 f"Resample it onto the scan's grid first."
+            )
+
+    def require_overlap(self, other: "_OnGrid", what: str, of: str) -> None:
+        """:raises GeometryMismatch: if `other` (called `what`) shows another part of the world than this (`of`)."""
+        if self.grid.overlap(other.grid) < _LEAST_OVERLAP:
+            raise GeometryMismatch(
+                f"{what} lies elsewhere in the world than {of}: they are not of one examination, or one was moved. "
+                f"Register the FLAIR to the T1c first, or leave it out."
             )
 
 

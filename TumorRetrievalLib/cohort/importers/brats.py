@@ -1,7 +1,7 @@
 """Folders in the manner of BraTS: a case is a folder, or a prefix in a folder that holds several."""
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from TumorRetrievalLib.cohort.case import Case, MaskLabels, Tumor
@@ -13,21 +13,12 @@ from TumorRetrievalLib.cohort.importers.brats_names import (
     parse_file_name,
     patient_of,
 )
-from TumorRetrievalLib.cohort.importers.examination import examine, side_by_side
-from TumorRetrievalLib.cohort.importers.findings import Archive, Problem, Progress
+from TumorRetrievalLib.cohort.importers.examination import Examined, examine_all
+from TumorRetrievalLib.cohort.importers.findings import Archive, Problem, Progress, in_words, some
 from TumorRetrievalLib.cohort.importers.folders import Walk
-from TumorRetrievalLib.cohort.importers.label_schemes import ONE_LABEL, knows, settle
-from TumorRetrievalLib.errors import TumorRetrievalError
+from TumorRetrievalLib.cohort.label_schemes import ONE_LABEL, knows, settle
 
 _WANTED = {"t1c": "T1 with contrast (...t1c or ...t1ce, .nii or .nii.gz)", "flair": "FLAIR", "mask": "mask"}
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A case whose files have been read, with the labels in its mask."""
-
-    case: Case
-    labels: tuple[int, ...]
 
 
 def list_brats(root: Path, *, progress: Progress | None = None) -> Archive:
@@ -35,15 +26,7 @@ def list_brats(root: Path, *, progress: Progress | None = None) -> Archive:
     walk = Walk(root)
     named = [case for folder, files in walk for case in _cases_in(folder, files, walk.problems)]
     named = _without_twins(named, walk.problems)
-    read = []
-    for number, (case, result) in enumerate(zip(named, side_by_side(_examined, named), strict=True), start=1):
-        if isinstance(result, Problem):
-            walk.problems.append(result)
-        else:
-            read.append(_Read(case, result))
-        if progress is not None:
-            progress(number / len(named), f"{number} of {len(named)} cases: {case.id}")
-    cases = _with_schemes(read, walk.problems)
+    cases = _with_schemes(examine_all(named, walk.problems, progress), walk.problems)
     return Archive("brats", tuple(cases), tuple(walk.problems), tuple(_notes(cases)))
 
 
@@ -103,14 +86,7 @@ def _without_twins(cases: list[Case], problems: list[Problem]) -> list[Case]:
     return list(first.values())
 
 
-def _examined(case: Case) -> tuple[int, ...] | Problem:
-    try:
-        return examine(case)
-    except TumorRetrievalError as error:
-        return Problem(case.t1c.parent, str(error))
-
-
-def _with_schemes(read: list[_Read], problems: list[Problem]) -> list[Case]:
+def _with_schemes(read: list[Examined], problems: list[Problem]) -> list[Case]:
     """The cases with the meaning of their masks.
 
     One collection is in one scheme: what a single mask leaves open (BraTS-PED changed its labels in 2024, not its
@@ -134,7 +110,7 @@ def _with_schemes(read: list[_Read], problems: list[Problem]) -> list[Case]:
     return cases
 
 
-def _meaning(one: _Read, collection: Collection, allowed) -> MaskLabels | Problem | None:
+def _meaning(one: Examined, collection: Collection, allowed) -> MaskLabels | Problem | None:
     if one.case.mask is None:
         return None
     if collection is UNNAMED and len(one.labels) == 1:
@@ -157,31 +133,20 @@ def _notes(cases: list[Case]) -> list[str]:
     schemes: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         if case.mask_labels is not None:
-            schemes[_scheme_in_words(case.mask_labels)].append(case)
-    notes += [f"{_some(members)}: the mask was read as {scheme}." for scheme, members in schemes.items()]
+            schemes[in_words(case.mask_labels)].append(case)
+    notes += [f"{some(members)}: the mask was read as {scheme}." for scheme, members in schemes.items()]
     without = [case for case in cases if case.mask is None]
     if without:
-        notes.append(f"{_some(without)}: there is no mask.")
+        notes.append(f"{some(without)}: there is no mask.")
     if len(without) < len(cases):
         notes.append("Folders do not say who drew a mask; a CSV manifest can (column mask_origin).")
     unknown = [case for case in cases if collection_of(case.id) is UNNAMED]
     if unknown:
         notes.append(
-            f"{_some(unknown)}: the name follows no known collection, so each counts as a patient of its own. "
+            f"{some(unknown)}: the name follows no known collection, so each counts as a patient of its own. "
             f"If a patient has several scans, say so in a CSV manifest, or they will find themselves."
         )
     untyped = [case for case in cases if not case.tumors]
     if untyped:
-        notes.append(f"{_some(untyped)}: the name does not state a tumor type; it stays unknown.")
+        notes.append(f"{some(untyped)}: the name does not state a tumor type; it stays unknown.")
     return notes
-
-
-def _scheme_in_words(meaning: MaskLabels) -> str:
-    core, whole = (", ".join(map(str, labels)) for labels in (meaning.core, meaning.whole))
-    return f"{meaning.scheme} (core {core}; whole tumor {whole})"
-
-
-def _some(cases: list[Case]) -> str:
-    """Names for a note: the number, and the first few."""
-    names = ", ".join(case.id for case in cases[:3])
-    return f"{len(cases)} case{'s' * (len(cases) > 1)} ({names}{', ...' * (len(cases) > 3)})"

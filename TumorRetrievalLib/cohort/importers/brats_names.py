@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from TumorRetrievalLib.cohort.case import MaskLabels
-from TumorRetrievalLib.cohort.importers.label_schemes import (
+from TumorRetrievalLib.cohort.label_schemes import (
     CAVITY_IS_4,
     ENHANCING_IS_3,
     ENHANCING_IS_4,

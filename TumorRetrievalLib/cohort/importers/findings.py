@@ -1,10 +1,10 @@
 """What was found in an archive: its cases, and every file that cannot be used, with the reason."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from TumorRetrievalLib.cohort.case import Case
+from TumorRetrievalLib.cohort.case import Case, MaskLabels
 from TumorRetrievalLib.cohort.labels import ALLOWED
 
 Progress = Callable[[float, str], None]
@@ -47,6 +47,18 @@ class Archive:
         }
 
 
+def some(cases: Sequence[Case]) -> str:
+    """Cases in a note: their number and the first few names."""
+    names = ", ".join(case.id for case in cases[:3])
+    return f"{len(cases)} case{'s' * (len(cases) > 1)} ({names}{', ...' * (len(cases) > 3)})"
+
+
+def in_words(scheme: MaskLabels) -> str:
+    """What a mask's labels mean, in a note."""
+    core, whole = (", ".join(map(str, labels)) for labels in (scheme.core, scheme.whole))
+    return f"{scheme.scheme} (core {core or 'none'}; whole tumor {whole})"
+
+
 def _row(case: Case) -> dict[str, str]:
     files = {name: str(getattr(case, name) or "") for name in ("t1c", "flair", "mask")}
     labels = [getattr(tumor, name) for tumor in case.tumors for name in (*ALLOWED, "marker")]
@@ -57,4 +69,5 @@ def _row(case: Case) -> dict[str, str]:
         "labels": ", ".join(dict.fromkeys(label for label in labels if label)),
         "mask_scheme": case.mask_labels.scheme if case.mask_labels else "",
         "mask_origin": case.mask_origin or "",
+        "provenance": case.provenance,
     }

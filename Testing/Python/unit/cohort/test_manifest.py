@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from TumorRetrievalLib.cohort.case import Case, SyntheticRecipe, Tumor
+from TumorRetrievalLib.cohort.case import MASK_ORIGINS, Case, MaskLabels, SyntheticRecipe, Tumor
+from TumorRetrievalLib.cohort.label_schemes import SCHEMES
 from TumorRetrievalLib.cohort.labels import AREAS, FRONT_REAR, SIDES, TYPES, UPPER_LOWER
 from TumorRetrievalLib.cohort.manifest import read_manifest, write_manifest
 from TumorRetrievalLib.errors import CannotWrite, ManifestError, UnknownLabel
@@ -257,6 +258,13 @@ def maybe(strategy):
 
 
 @st.composite
+def schemes(draw):
+    whole = draw(st.lists(st.integers(1, 300), min_size=1, max_size=5))
+    own = MaskLabels(draw(st.lists(st.sampled_from(whole), max_size=5)), whole, draw(text()))
+    return draw(st.sampled_from([own, *SCHEMES.values()]))
+
+
+@st.composite
 def cases(draw, folder: Path):
     found = []
     for name in draw(st.lists(text(), unique=True, max_size=4)):
@@ -275,6 +283,7 @@ def cases(draw, folder: Path):
                     core_ml=maybe(numbers(0)),
                     whole_ml=maybe(numbers(0)),
                     atlas_mm=maybe(st.tuples(*[numbers()] * 3)),
+                    marker=maybe(text()),
                 )
             )
             for number in draw(st.lists(text(), unique=True, max_size=3))
@@ -283,7 +292,8 @@ def cases(draw, folder: Path):
         recipe = maybe(st.builds(SyntheticRecipe, st.integers(0, 10**9), st.sampled_from(TYPES), st.integers(0, 9)))
         paths = {role: draw(file) for role in ("t1c", "flair", "mask")}
         words = {"patient": draw(text()), "provenance": draw(text() | st.just(""))}
-        found.append(Case(id=name, tumors=tumors, recipe=draw(recipe), **words, **paths))
+        mask = {"mask_labels": draw(maybe(schemes())), "mask_origin": draw(maybe(st.sampled_from(MASK_ORIGINS)))}
+        found.append(Case(id=name, tumors=tumors, recipe=draw(recipe), **words, **paths, **mask))
     return found
 
 
