@@ -127,3 +127,7 @@ class WorkerFailed(TumorRetrievalError):
 
 class SchedulerUnreachable(TumorRetrievalError):
     """The scheduler of a cluster does not answer."""
+
+
+class InvalidSlices(TumorRetrievalError):
+    """A file of slices that cannot be read, or that holds nothing to learn from."""
