@@ -42,12 +42,16 @@ class Hit:
     :param case: id of its case.
     :param score: similarity, at most 1; the sum of `blocks`.
     :param blocks: name of a block of the embedding -> its share of the score.
+    :param patient: the case's patient.
+    :param place: the tumor's number in its case, from 0.
     :param record: the tumor with its labels.
     """
 
     case: str
     score: float
     blocks: dict[str, float]
+    patient: str
+    place: int
     record: Tumor
 
     @property
@@ -239,10 +243,10 @@ class CaseIndex:
             parts = [rows[start : start + _SCORED_AT_ONCE] for start in starts]
             rows = np.concatenate([part[self._best(query, part, k)[0]] for part in parts])
         best, scores, shares = self._best(query, rows, k)
-        records = store.read_tumors(self._database, rows[best].tolist())
+        tumors = store.read_tumors(self._database, rows[best].tolist())
         return [
-            Hit(case, score, dict(zip(self.layout.names, its_shares, strict=True)), record)
-            for (case, record), score, its_shares in zip(records, scores.tolist(), shares.tolist(), strict=True)
+            Hit(tumor.case, score, dict(zip(self.layout.names, its_shares, strict=True)), *tumor[1:])
+            for tumor, score, its_shares in zip(tumors, scores.tolist(), shares.tolist(), strict=True)
         ]
 
     def _best(self, query: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
