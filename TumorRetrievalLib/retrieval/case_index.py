@@ -7,57 +7,33 @@ them in memory, so an index that is open stays what it was when it was opened, w
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.cohort.case import Case, Tumor
+from TumorRetrievalLib.cohort.case import Case
 from TumorRetrievalLib.errors import (
     CannotWrite,
     CaseAlreadyIndexed,
-    IndexDamaged,
     MissingPackage,
     UnknownCase,
 )
 from TumorRetrievalLib.retrieval import generations, store
+from TumorRetrievalLib.retrieval.archive_paths import root_on_disk, stored_root
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, EmbeddingLayout, block_shares, similarities
 from TumorRetrievalLib.retrieval.faiss_search import FaissSearch
 from TumorRetrievalLib.retrieval.filters import Filters
-from TumorRetrievalLib.retrieval.index_manifest import LOCK, MANIFEST, WAY_OUT, Manifest, read_manifest
+from TumorRetrievalLib.retrieval.hit import Hit
+from TumorRetrievalLib.retrieval.index_manifest import LOCK, MANIFEST, Manifest, read_manifest
 from TumorRetrievalLib.retrieval.numpy_search import NumpySearch
 from TumorRetrievalLib.retrieval.vector_search import VectorSearch
+from TumorRetrievalLib.retrieval.verification import verify_index
 from TumorRetrievalLib.retrieval.writer_lock import WriterLock
 
 _FILTERS_KEPT = 4
 _SCORED_AT_ONCE = 1 << 16
 _NO_ROWS = np.zeros(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class Hit:
-    """A tumor of the index that is similar to the one asked about.
-
-    :param case: id of its case.
-    :param score: similarity, at most 1; the sum of `blocks`.
-    :param blocks: name of a block of the embedding -> its share of the score.
-    :param patient: the case's patient.
-    :param place: the tumor's number in its case, from 0.
-    :param record: the tumor with its labels.
-    """
-
-    case: str
-    score: float
-    blocks: dict[str, float]
-    patient: str
-    place: int
-    record: Tumor
-
-    @property
-    def tumor(self) -> str:
-        """Id of the tumor, which names it within its case."""
-        return self.record.id
 
 
 class CaseIndex:
@@ -129,6 +105,7 @@ class CaseIndex:
             generations.require_model(folder, manifest, expected_model_hash)
             if writable:
                 generations.clear_litter(folder)
+                generations.clear_masks(folder, database)
             return cls(folder, manifest, database, vectors, lock, search)
         except BaseException:
             if lock is not None:
@@ -136,7 +113,9 @@ class CaseIndex:
             raise
 
     @classmethod
-    def _make(cls, folder: Path, manifest: Manifest, database, vectors, search, replace_old: bool) -> "CaseIndex":
+    def _make(
+        cls, folder: Path, manifest: Manifest, database, vectors, search, replace_old: bool, masks: Iterable[Path] = ()
+    ) -> "CaseIndex":
         """Write an index into a folder; one that is there is refused, or replaced in one step."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +125,8 @@ class CaseIndex:
         try:
             if (folder / MANIFEST).exists() and not replace_old:
                 raise CannotWrite(f"{folder} holds a case index already. Open that one, or choose another folder.")
+            for mask in masks:
+                generations.keep_mask(folder, mask)
             manifest = generations.commit(folder, manifest, database, vectors)
             return cls(folder, manifest, database, vectors, lock, search)
         except BaseException:
@@ -180,7 +161,7 @@ class CaseIndex:
 
         :raises UnknownCase: if the index has no such case.
         """
-        case = store.read_case(self._database, case_id)
+        case = store.read_case(self._database, case_id, self.folder)
         if case is None:
             raise UnknownCase(f"The index {self.folder} has no case {case_id!r}.")
         return case
@@ -296,15 +277,25 @@ class CaseIndex:
 
     # Writing
 
-    def add(self, cases: Iterable[Case], vectors: Iterable[np.ndarray]) -> None:
+    def add(
+        self,
+        cases: Iterable[Case],
+        vectors: Iterable[np.ndarray],
+        *,
+        root: Path | None = None,
+        masks: Mapping[str, Path] | None = None,
+    ) -> None:
         """Add cases; all of them or, if anything fails, none. Each call writes the index anew, so add many at a time.
 
         :param cases: cases that are not in the index.
         :param vectors: for each case the embeddings of its tumors, shape (tumors, D).
+        :param root: the folder of the archive that the cases' files lie in; None: the deepest that holds them all.
+        :param masks: case id -> a mask (.nii.gz) that the index keeps a copy of, in the place of the case's own.
         :raises CaseAlreadyIndexed: if a case is in the index, or twice among `cases`.
         :raises CannotWrite: if the disk is full or read-only.
-        :raises ValueError: if vectors and tumors do not fit together.
+        :raises ValueError: if vectors and tumors do not fit together, or a file does not lie below `root`.
         """
+        self._require_writable()
         cases = list(cases)
         parts = [self.layout.check(part) for part in vectors]
         if [len(case.tumors) for case in cases] != [len(part) for part in parts]:
@@ -316,11 +307,16 @@ class CaseIndex:
                     f"The case {case.id!r} is in the index already. Remove it first to replace it."
                 )
             seen.add(case.id)
-        self._write(
-            self.manifest.cases + len(cases),
-            lambda database: store.insert(database, cases, first_row=len(self)),
-            np.concatenate([self._vectors, *parts]),
-        )
+        try:
+            kept = {case_id: generations.keep_mask(self.folder, mask) for case_id, mask in (masks or {}).items()}
+            self._write(
+                self.manifest.cases + len(cases),
+                lambda database: store.insert(database, cases, len(self), self.folder, root, kept),
+                np.concatenate([self._vectors, *parts]),
+            )
+        except BaseException:
+            generations.clear_masks(self.folder, self._database)
+            raise
 
     def remove(self, case_ids: Iterable[str]) -> None:
         """Remove cases; all of them or, if anything fails, none.
@@ -337,9 +333,28 @@ class CaseIndex:
             self._vectors[kept],
         )
 
-    def _write(self, cases: int, change: Callable, vectors: np.ndarray) -> None:
+    def roots(self) -> dict[str, int]:
+        """Where archives lie, as the index keeps it (see `archive_paths`) -> the number of their cases."""
+        return store.roots(self._database)
+
+    def move_roots(self, new: Mapping[str, str]) -> None:
+        """Say where archives lie now.
+
+        :param new: root, as `roots` gives it -> the new one, as `archive_paths.stored_root` makes it.
+        :raises CannotWrite: if the disk is full or read-only.
+        """
+        self._write(self.manifest.cases, lambda database: store.replace_roots(database, new), self._vectors)
+
+    def case_of_voxels(self) -> dict[str, str]:
+        """SHA-256 of a scan's voxels -> id of the case whose scan it is."""
+        return store.case_of_voxels(self._database)
+
+    def _require_writable(self) -> None:
         if self._lock is None:
             raise CannotWrite(f"The index {self.folder} is open for reading only. Open it with writable=True.")
+
+    def _write(self, cases: int, change: Callable, vectors: np.ndarray) -> None:
+        self._require_writable()
         database = store.changed_copy(self._database, change)
         try:
             manifest = replace(self.manifest, cases=cases, tumors=len(vectors))
@@ -358,8 +373,11 @@ class CaseIndex:
         :raises CannotWrite: if there is an index already that must not be replaced, or the folder cannot be written.
         :raises IndexBusy: if another process is writing there.
         """
-        copy = store.changed_copy(self._database, lambda _: None)
-        CaseIndex._make(Path(folder), self.manifest, copy, self._vectors, None, replace_old).close()
+        folder = Path(folder)
+        roots = {root: stored_root(root_on_disk(root, self.folder), folder) for root in self.roots()}
+        copy = store.changed_copy(self._database, lambda database: store.replace_roots(database, roots))
+        masks = [store.kept_mask_path(self.folder, sha256) for sha256 in store.kept_masks(copy)]
+        CaseIndex._make(folder, self.manifest, copy, self._vectors, None, replace_old, masks).close()
 
     def verify(self) -> None:
         """Read every byte on disk again and look whether cases, tumors and vectors fit together.
@@ -367,17 +385,7 @@ class CaseIndex:
         :raises IndexDamaged: if they do not; the message says where.
         :raises UnreadableFile: if the index is gone.
         """
-        _, database, vectors = generations.load(self.folder)
-        with closing(database):
-            problem = store.problem_with(database)
-        if problem is None:
-            try:
-                self.layout.check(vectors)
-                problem = None if np.all(np.isfinite(vectors)) else "a vector holds a number that is not finite"
-            except ValueError as error:
-                problem = str(error)
-        if problem is not None:
-            raise IndexDamaged(f"The index {self.folder} contradicts itself: {problem}. {WAY_OUT}")
+        verify_index(self.folder)
 
 
 def _best_search(vectors: np.ndarray) -> VectorSearch:

@@ -3,26 +3,37 @@
 A folder holds `cases-N.sqlite` and `vectors-N.npy` of the current generation N, and `manifest.json`, which names N and
 the SHA-256 of both. A writer makes the files of generation N + 1 beside them and then replaces the manifest in one
 step. So a reader finds generation N or N + 1, and a writer killed at any moment leaves N and some litter, which the
-next one clears away.
+next one clears away. Masks that an index keeps lie in a folder of their own, named by their SHA-256; they are there
+before a generation names them, and go when none does.
 """
 
 import contextlib
 import re
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import IndexDamaged, IndexOfAnotherModel, UnreadableFile
+from TumorRetrievalLib.errors import CannotWrite, IndexDamaged, IndexOfAnotherModel, UnreadableFile
 from TumorRetrievalLib.imaging.atomic import atomic_file, sha256_of
 from TumorRetrievalLib.retrieval import store
 from TumorRetrievalLib.retrieval.blocks import EmbeddingLayout
-from TumorRetrievalLib.retrieval.index_manifest import MANIFEST, WAY_OUT, Manifest, as_json, read_manifest
+from TumorRetrievalLib.retrieval.index_manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    WAY_OUT,
+    Manifest,
+    as_json,
+    read_manifest,
+)
 
 _OUR_FILES = re.compile(
     r"(\.tmp-[0-9a-f]+-)?((cases|vectors)-(?P<number>\d+)\.(sqlite|sqlite-journal|npy)|manifest\.json)"
 )
+
+_OUR_MASKS = re.compile(r"(\.tmp-[0-9a-f]+-)?[0-9a-f]{64}\.nii\.gz")
 
 
 def load(folder: Path) -> tuple[Manifest, sqlite3.Connection, np.ndarray]:
@@ -38,7 +49,7 @@ def load(folder: Path) -> tuple[Manifest, sqlite3.Connection, np.ndarray]:
         try:
             _check_files(folder, manifest)
             vectors = np.load(manifest.vectors_path(folder), allow_pickle=False)
-            database = store.load(manifest.cases_path(folder))
+            database = store.load(manifest.cases_path(folder), manifest.schema)
             break
         except FileNotFoundError as error:
             seen, manifest = manifest, read_manifest(folder)
@@ -79,7 +90,7 @@ def commit(folder: Path, manifest: Manifest, database: sqlite3.Connection, vecto
     :returns: the manifest as written.
     :raises CannotWrite: if the disk is full or the folder is read-only; the index is then what it was before.
     """
-    manifest = replace(manifest, generation=_next_number(folder))
+    manifest = replace(manifest, generation=_next_number(folder), schema=SCHEMA_VERSION)
     try:
         with atomic_file(manifest.cases_path(folder)) as temporary:
             store.save(database, temporary)
@@ -91,9 +102,43 @@ def commit(folder: Path, manifest: Manifest, database: sqlite3.Connection, vecto
         manifest = replace(manifest, cases_sha256=cases_sha256, vectors_sha256=vectors_sha256)
         with atomic_file(folder / MANIFEST) as temporary:
             temporary.write_bytes(as_json(manifest))
+        clear_masks(folder, database)
     finally:
         clear_litter(folder)
     return manifest
+
+
+def keep_mask(folder: Path, mask: Path) -> str:
+    """Copy a mask (.nii.gz) into an index's folder; it stays once a generation names it.
+
+    :returns: its SHA-256, which names it from now on.
+    :raises CannotWrite: if the disk is full or read-only.
+    """
+    sha256 = sha256_of(mask)
+    kept = store.kept_mask_path(folder, sha256)
+    if not kept.exists():
+        try:
+            kept.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{kept.parent} cannot be made: {error.strerror or error}.") from error
+        with atomic_file(kept) as temporary:
+            shutil.copyfile(mask, temporary)
+    return sha256
+
+
+def clear_masks(folder: Path, database: sqlite3.Connection) -> None:
+    """Remove the masks that no case has, and what killed writers left of them; only for the holder of the lock."""
+    masks = folder / store.MASKS
+    if not masks.is_dir():
+        return
+    wanted = {store.kept_mask_path(folder, sha256).name for sha256 in store.kept_masks(database)}
+    for path in masks.iterdir():
+        if path.name not in wanted and _OUR_MASKS.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+    if not wanted:
+        with contextlib.suppress(OSError):
+            masks.rmdir()
 
 
 def clear_litter(folder: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from TumorRetrievalLib.errors import IndexDamaged, UnreadableFile
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""What is written. Earlier versions are read, see `retrieval.schema`."""
 MANIFEST = "manifest.json"
 LOCK = "writer.lock"
 WAY_OUT = "Restore it from a snapshot, or build it again."
@@ -27,6 +28,7 @@ class Manifest:
     :param tumors: number of tumors, which is the number of vectors.
     :param cases_sha256: of the SQLite file.
     :param vectors_sha256: of the file of vectors.
+    :param schema: version of the tables in the SQLite file.
     """
 
     generation: int
@@ -37,6 +39,7 @@ class Manifest:
     tumors: int
     cases_sha256: str = ""
     vectors_sha256: str = ""
+    schema: int = SCHEMA_VERSION
 
     def cases_path(self, folder: Path) -> Path:
         """The SQLite file of this generation."""
@@ -64,15 +67,16 @@ def read_manifest(folder: Path) -> Manifest:
         content = json.loads(text)
         if content["kind"] != _KIND:
             raise ValueError("it is of another kind")
-        if content["schema"] > SCHEMA_VERSION:
+        schema = int(content["schema"])
+        if schema > SCHEMA_VERSION:
             raise IndexDamaged(
-                f"{path} was written by a later version of TumorRetrieval (schema {content['schema']}, this version "
+                f"{path} was written by a later version of TumorRetrieval (schema {schema}, this version "
                 f"reads up to {SCHEMA_VERSION}). Update TumorRetrieval, or build the index again."
             )
         fields = content["index"]
         fields |= {name: int(fields[name]) for name in ("generation", "cases", "tumors")}
         fields["blocks"] = tuple((str(name), int(size)) for name, size in fields["blocks"])
-        manifest = Manifest(**fields)
+        manifest = Manifest(**fields, schema=schema)
     except (ValueError, KeyError, TypeError) as error:
         raise IndexDamaged(f"{path} cannot be understood ({error}): the index is damaged. {WAY_OUT}") from error
     if text != as_json(manifest):
@@ -82,6 +86,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def as_json(manifest: Manifest) -> bytes:
     """The content of the file: one exact text per manifest, with a checksum of itself: any changed byte shows."""
-    content = {"kind": _KIND, "schema": SCHEMA_VERSION, "index": asdict(manifest)}
+    fields = asdict(manifest)
+    content = {"kind": _KIND, "schema": fields.pop("schema"), "index": fields}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return (json.dumps(content | {"sha256": digest}, indent=1, sort_keys=True) + "\n").encode()

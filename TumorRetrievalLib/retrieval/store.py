@@ -6,7 +6,7 @@ vectors belongs to the tumor whose `row` is r.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -15,41 +15,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from TumorRetrievalLib.cohort.case import Case, SyntheticRecipe, Tumor
+from TumorRetrievalLib.cohort.case import Case, MaskLabels, SyntheticRecipe, Tumor
 from TumorRetrievalLib.errors import CannotWrite, IndexDamaged
 from TumorRetrievalLib.imaging.box import Box
+from TumorRetrievalLib.retrieval.archive_paths import common_folder, relative_file, root_on_disk, stored_root
 from TumorRetrievalLib.retrieval.filters import Filters
 from TumorRetrievalLib.retrieval.index_manifest import WAY_OUT
-
-_SCHEMA = """
-CREATE TABLE cases (
-    id TEXT PRIMARY KEY NOT NULL,
-    patient TEXT NOT NULL,
-    t1c TEXT,
-    flair TEXT,
-    mask TEXT,
-    provenance TEXT NOT NULL,
-    recipe TEXT
-) WITHOUT ROWID;
-CREATE TABLE tumors (
-    row INTEGER PRIMARY KEY,
-    case_id TEXT NOT NULL REFERENCES cases(id),
-    place INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    box TEXT,
-    type TEXT,
-    area TEXT,
-    left_right TEXT,
-    front_rear TEXT,
-    upper_lower TEXT,
-    linear_size_mm REAL,
-    core_ml REAL,
-    whole_ml REAL,
-    atlas_mm TEXT,
-    UNIQUE (case_id, place),
-    UNIQUE (case_id, id)
-);
-"""
+from TumorRetrievalLib.retrieval.schema import bring_up_to_date, create_tables, require_tables
 
 _TUMOR = (
     "id",
@@ -63,8 +35,24 @@ _TUMOR = (
     "core_ml",
     "whole_ml",
     "atlas_mm",
+    "marker",
+)
+_FILES = ("t1c", "flair", "mask")
+_CASE = (
+    "cases.id",
+    "patient",
+    *_FILES,
+    "kept_mask",
+    "mask_labels",
+    "mask_origin",
+    "voxels_sha256",
+    "provenance",
+    "recipe",
 )
 _MOST_PARAMETERS = 500
+
+MASKS = "masks"
+"""The folder, in that of an index, of the masks that it keeps itself."""
 
 
 class IndexedTumor(NamedTuple):
@@ -79,13 +67,14 @@ class IndexedTumor(NamedTuple):
 def empty_database() -> sqlite3.Connection:
     """A database in memory without cases."""
     database = sqlite3.connect(":memory:", check_same_thread=False)
-    database.executescript(_SCHEMA)
+    create_tables(database)
     return database
 
 
-def load(path: Path) -> sqlite3.Connection:
-    """A copy in memory of the database in a file, which is not touched.
+def load(path: Path, schema: int) -> sqlite3.Connection:
+    """A copy in memory, with today's tables, of the database in a file, which is not touched.
 
+    :param schema: the version of its tables.
     :raises IndexDamaged: if it is no database of ours.
     :raises FileNotFoundError: if there is no file.
     """
@@ -99,12 +88,17 @@ def load(path: Path) -> sqlite3.Connection:
     try:
         with closing(sqlite3.connect(uri, uri=True)) as file:
             file.backup(database)
+        require_tables(database, schema, path)
+        bring_up_to_date(database, schema, path.parent)
         counts(database)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         database.close()
         if not path.exists():
             raise FileNotFoundError(path) from error
         raise IndexDamaged(f"{path} cannot be read as a database of cases ({error}). {WAY_OUT}") from error
+    except IndexDamaged:
+        database.close()
+        raise
     return database
 
 
@@ -190,36 +184,121 @@ def read_tumors(database: sqlite3.Connection, rows: list[int]) -> list[IndexedTu
     return [found[row] for row in rows]
 
 
-def read_case(database: sqlite3.Connection, case_id: str) -> Case | None:
-    """A case with its tumors; None if there is none of that id."""
-    sql = "SELECT patient, t1c, flair, mask, provenance, recipe FROM cases WHERE id = ?"
+def read_case(database: sqlite3.Connection, case_id: str, folder: Path) -> Case | None:
+    """A case with its tumors; None if there is none of that id.
+
+    :param folder: of the index, which the paths of its files start from.
+    """
+    sql = f"SELECT {', '.join(_CASE)}, root FROM cases LEFT JOIN archives ON archives.id = archive WHERE cases.id = ?"
     record = database.execute(sql, (case_id,)).fetchone()
     if record is None:
         return None
-    patient, *paths, provenance, recipe = record
+    *values, root = record
+    known = dict(zip((name.removeprefix("cases.") for name in _CASE), values, strict=True))
+    files = {name: known.pop(name) for name in _FILES}
+    paths = {name: None if file is None else root_on_disk(root, folder) / file for name, file in files.items()}
+    kept_mask, labels, recipe = (known.pop(name) for name in ("kept_mask", "mask_labels", "recipe"))
+    if kept_mask is not None:
+        paths["mask"] = kept_mask_path(folder, kept_mask)
     return Case(
-        case_id,
-        patient,
-        *(None if path is None else Path(path) for path in paths),
-        tumors=tuple(found.record for found in read_tumors(database, rows_of_case(database, case_id))),
-        provenance=provenance,
+        **known,
+        **paths,
+        mask_labels=None if labels is None else MaskLabels(**json.loads(labels)),
         recipe=None if recipe is None else SyntheticRecipe(**json.loads(recipe)),
+        tumors=tuple(tumor.record for tumor in read_tumors(database, rows_of_case(database, case_id))),
     )
 
 
-def insert(database: sqlite3.Connection, cases: Iterable[Case], first_row: int) -> None:
-    """Add cases; their tumors get the rows from `first_row` on."""
+def kept_mask_path(folder: Path, sha256: str) -> Path:
+    """Where an index keeps a mask that the network has drawn; it is named by its content."""
+    return folder / MASKS / f"{sha256}.nii.gz"
+
+
+def kept_masks(database: sqlite3.Connection) -> set[str]:
+    """The SHA-256 of every mask that the index keeps itself."""
+    return {sha256 for (sha256,) in database.execute("SELECT kept_mask FROM cases WHERE kept_mask IS NOT NULL")}
+
+
+def case_of_voxels(database: sqlite3.Connection) -> dict[str, str]:
+    """SHA-256 of a scan's voxels -> id of its case, for every scan of which it is known."""
+    return dict(database.execute("SELECT voxels_sha256, id FROM cases WHERE voxels_sha256 IS NOT NULL"))
+
+
+def roots(database: sqlite3.Connection) -> dict[str, int]:
+    """Root of each archive, as it is stored -> the number of its cases."""
+    sql = "SELECT root, count(*) FROM archives JOIN cases ON archive = archives.id GROUP BY root ORDER BY root"
+    return dict(database.execute(sql).fetchall())
+
+
+def replace_roots(database: sqlite3.Connection, new: dict[str, str]) -> None:
+    """Give archives other roots; those that become equal become one.
+
+    :param new: root as it is stored -> the one that takes its place.
+    """
+    old_ids = dict(database.execute("SELECT root, id FROM archives"))
+    target = {number: new.get(root, root) for root, number in old_ids.items()}
+    database.execute("UPDATE archives SET root = 'old ' || id")
+    chosen: dict[str, int] = {}
+    for number, root in target.items():
+        if root in chosen:
+            database.execute("UPDATE cases SET archive = ? WHERE archive = ?", (chosen[root], number))
+            database.execute("DELETE FROM archives WHERE id = ?", (number,))
+        else:
+            chosen[root] = number
+            database.execute("UPDATE archives SET root = ? WHERE id = ?", (root, number))
+
+
+def insert(
+    database: sqlite3.Connection,
+    cases: Iterable[Case],
+    first_row: int,
+    folder: Path,
+    root: Path | None = None,
+    masks: Mapping[str, str] | None = None,
+) -> None:
+    """Add cases; their tumors get the rows from `first_row` on.
+
+    :param folder: of the index.
+    :param root: the folder that the cases' files lie in; None: the deepest that holds them all.
+    :param masks: case id -> SHA-256 of a mask that the index keeps in the place of the case's own.
+    :raises ValueError: if a file does not lie there.
+    """
+    cases, masks = list(cases), masks or {}
+    archive = None
+    own_files = [path for case in cases for path in _files_of(case, case.id in masks) if path is not None]
+    if own_files:
+        root = common_folder(own_files) if root is None else root
+        stored = stored_root(root, folder)
+        database.execute("INSERT OR IGNORE INTO archives (root) VALUES (?)", (stored,))
+        (archive,) = database.execute("SELECT id FROM archives WHERE root = ?", (stored,)).fetchone()
     row = first_row
     for case in cases:
-        # Absolute, because the index may be read from another working folder.
-        paths = [None if path is None else str(Path(path).absolute()) for path in (case.t1c, case.flair, case.mask)]
-        recipe = None if case.recipe is None else json.dumps(asdict(case.recipe))
-        values = (case.id, case.patient, *paths, case.provenance, recipe)
-        database.execute("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        paths = _files_of(case, case.id in masks)
+        files = [None if path is None else relative_file(path, root) for path in paths]
+        as_json = [None if one is None else json.dumps(asdict(one)) for one in (case.mask_labels, case.recipe)]
+        values = {
+            **dict(zip(_FILES, files, strict=True)),
+            "archive": archive if any(files) else None,
+            "id": case.id,
+            "patient": case.patient,
+            "kept_mask": masks.get(case.id),
+            "mask_labels": as_json[0],
+            "mask_origin": case.mask_origin,
+            "voxels_sha256": case.voxels_sha256,
+            "provenance": case.provenance,
+            "recipe": as_json[1],
+        }
+        database.execute(
+            f"INSERT INTO cases ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", list(values.values())
+        )
         for place, tumor in enumerate(case.tumors):
             values = (row, case.id, place, *_values(tumor))
             database.execute(f"INSERT INTO tumors VALUES ({', '.join('?' * len(values))})", values)
             row += 1
+
+
+def _files_of(case: Case, without_mask: bool) -> list[Path | None]:
+    return [case.t1c, case.flair, None if without_mask else case.mask]
 
 
 def remove(database: sqlite3.Connection, case_ids: Iterable[str], kept: np.ndarray) -> None:
@@ -230,6 +309,7 @@ def remove(database: sqlite3.Connection, case_ids: Iterable[str], kept: np.ndarr
     keys = [(case_id,) for case_id in case_ids]
     database.executemany("DELETE FROM tumors WHERE case_id = ?", keys)
     database.executemany("DELETE FROM cases WHERE id = ?", keys)
+    database.execute("DELETE FROM archives WHERE id NOT IN (SELECT archive FROM cases WHERE archive IS NOT NULL)")
     moved = [(-1 - new, old) for new, old in enumerate(kept.tolist()) if new != old]
     # By way of negative numbers, so that no two tumors have the same row in between.
     database.executemany("UPDATE tumors SET row = ? WHERE row = ?", moved)
