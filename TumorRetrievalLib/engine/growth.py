@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.engine.find import prepare_folder
-from TumorRetrievalLib.engine.growth_fit import fit_in_atlas
-from TumorRetrievalLib.engine.growth_result import FILES, describe, write_images, write_result
+from TumorRetrievalLib.engine.growth_fit import GrowthFit, fit_in_atlas
+from TumorRetrievalLib.engine.growth_result import FILES, contours_of, describe, write_images, write_result
 from TumorRetrievalLib.engine.outline import merge, outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
-from TumorRetrievalLib.engine.tumor_masks import TumorMasks, check_masks, read_masks, require_brain
+from TumorRetrievalLib.engine.tumor_masks import TumorMasks, check_masks, read_masks, require_brain, tumor_in_box
 from TumorRetrievalLib.errors import InvalidBox, RegistrationFailed
 from TumorRetrievalLib.growth.atlas import load_growth_atlas
 from TumorRetrievalLib.growth.database import SimulationDatabase, read_database
 from TumorRetrievalLib.imaging.box import Box
-from TumorRetrievalLib.imaging.volume import Grid, LabelMap
-from TumorRetrievalLib.registration.carry import Alignment, mask_to_atlas, volume_to_patient
-from TumorRetrievalLib.registration.deformable import bend_to_atlas
+from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
+from TumorRetrievalLib.registration.alignment import AtlasAlignment
+from TumorRetrievalLib.registration.carry import mask_to_atlas, volume_to_patient
+from TumorRetrievalLib.registration.deformable import DeformableAlignment, bend_to_atlas
 from TumorRetrievalLib.report.growth_page import GrowthReport, write_growth_report
 from TumorRetrievalLib.resources import resource
 
@@ -51,7 +52,7 @@ class GrowthRequest:
     """What a user asks for: a scan, where its tumor is, and where the result goes.
 
     :param core: :param whole: segmentations on the scan's grid; or, without them,
-    :param box: a drawn box, RAS mm, in which the network outlines both.
+    :param box: a drawn box, RAS mm, in which the network outlines both. With them, it says which of several tumors.
     :param around: "core" or "whole", what the box encloses.
     :param model: folder of the network; the bundled one when None.
     :param device: "cpu", "cuda"...; a GPU if there is one when None.
@@ -69,6 +70,37 @@ class GrowthRequest:
     device: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """A tumor's growth, worked out and not yet written.
+
+    :param masks: what was fitted.
+    :param alignment: of the patient, straight or bent.
+    :param fit: the result in the atlas.
+    :param notes: sentences that a reader must see.
+    """
+
+    patient: Patient
+    masks: TumorMasks
+    alignment: AtlasAlignment | DeformableAlignment
+    fit: GrowthFit
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedTumor:
+    """The tumor of a request: its patient, brought to the atlas, and its two masks on the scan's grid.
+
+    :param masks_from: "files" or "network", for the record.
+    """
+
+    patient: Patient
+    core: LabelMap
+    whole: LabelMap
+    database: SimulationDatabase
+    masks_from: str
+
+
 def fit_growth(request: GrowthRequest, progress: Progress | None = None) -> dict:
     """Fit a growth simulation to the tumor of a scan.
 
@@ -81,24 +113,33 @@ def fit_growth(request: GrowthRequest, progress: Progress | None = None) -> dict
     """
     report = progress or (lambda fraction, message: None)
     watch = StopWatch()
-    report(0.0, "Reading the scan")
+    tumor = open_tumor(request, watch, lambda fraction, message: report(0.2 * fraction, message))
+    return grow_tumor(
+        tumor.patient,
+        tumor.core,
+        tumor.whole,
+        request.out,
+        request.options,
+        database=tumor.database,
+        watch=watch,
+        masks_from=tumor.masks_from,
+        progress=lambda fraction, message: report(0.2 + 0.8 * fraction, message),
+    )
+
+
+def open_tumor(request: GrowthRequest, watch: StopWatch, progress: Progress) -> OpenedTumor:
+    """Read a request's files, bring the scan to the atlas, and outline the tumor where no masks were given.
+
+    :raises RegistrationFailed: :raises TumorRetrievalError: as `fit_growth`.
+    """
+    progress(0.0, "Reading the scan")
     patient = watch.time("read", lambda: open_patient(request.t1c, request.flair))
     drawn = _drawn_masks(request, patient)
     database = watch.time("database", lambda: load_simulations(request.options.database))
     prepare_folder(request.out)
-    watch.time("registration", lambda: _align(patient, lambda f, m: report(0.05 + 0.15 * f, m)))
+    watch.time("registration", lambda: _align(patient, lambda f, m: progress(0.25 + 0.75 * f, m)))
     core, whole = drawn or watch.time("outline", lambda: _outlined(patient, request))
-    return grow_tumor(
-        patient,
-        core,
-        whole,
-        request.out,
-        request.options,
-        database=database,
-        watch=watch,
-        masks_from="files" if drawn else "network",
-        progress=lambda fraction, message: report(0.2 + 0.8 * fraction, message),
-    )
+    return OpenedTumor(patient, core, whole, database, "files" if drawn else "network")
 
 
 def grow_tumor(
@@ -119,35 +160,17 @@ def grow_tumor(
     :param masks_from: "files" or "network", for the record.
     :raises InvalidTumorMask: if they cannot be fitted.
     """
-    masks = _checked(patient, core, whole)
-    require_brain(masks, patient.alignment.brain_on(patient.t1c.grid))
-    notes = [*patient.notes, *masks.notes]
-    alignment: Alignment = patient.alignment
-    if options.deformable:
-        alignment = watch.time("bend", lambda: _bent(patient, masks, notes, lambda f, m: progress(0.35 * f, m)))
-    grid = load_growth_atlas().grid
-    in_atlas = watch.time("masks", lambda: [mask_to_atlas(m, alignment, grid) for m in (masks.whole, masks.core)])
-    fit = watch.time(
-        "fit",
-        lambda: fit_in_atlas(
-            database, *in_atlas, options.k, refined=options.refined, progress=lambda f, m: progress(0.35 + 0.4 * f, m)
-        ),
+    grown = grow(
+        patient, core, whole, options, database=database, watch=watch, progress=lambda f, m: progress(0.75 * f, m)
     )
-    if fit.parameters.spread < _SHARPEST_MM2:
-        notes.append(
-            f"lambda is {fit.parameters.spread:.2f} mm^2. Below {_SHARPEST_MM2:g} mm^2 the front is sharper than the "
-            f"simulation's voxels, and lambda and tau say as much about these as about the tumor."
-        )
     progress(0.75, "Bringing the density back into the patient")
+    fit, masks, alignment = grown.fit, grown.masks, grown.alignment
     density, spread = watch.time(
         "back", lambda: [volume_to_patient(v, alignment, patient.t1c.grid) for v in (fit.density, fit.spread)]
     )
     prepare_folder(out)
-    contours = watch.time("files", lambda: write_images(out, density, spread, masks, alignment))
-    result = describe(fit, contours, masks, alignment, masks_from) | {
-        "database": {"file": "bundled" if options.database is None else str(options.database), "tumors": len(database)},
-        "notes": notes,
-    }
+    watch.time("files", lambda: write_images(out, density, spread, masks, alignment))
+    result = result_of(grown, density, options, len(database), masks_from)
     brain = patient.alignment.brain_on(_coarse(patient.t1c.grid))
     page = GrowthReport(
         patient.name, patient.t1c, patient.flair, masks.core, masks.whole, density, spread, brain, result
@@ -158,6 +181,53 @@ def grow_tumor(
     write_result(out, result)
     progress(1.0, "Done")
     return result
+
+
+def grow(
+    patient: Patient,
+    core: LabelMap,
+    whole: LabelMap,
+    options: GrowthOptions,
+    *,
+    database: SimulationDatabase,
+    watch: StopWatch,
+    progress: Progress,
+) -> Grown:
+    """The same without the way back and without files.
+
+    :raises InvalidTumorMask: if the masks cannot be fitted.
+    """
+    masks = _checked(patient, core, whole)
+    require_brain(masks, patient.alignment.brain_on(patient.t1c.grid))
+    notes = [*patient.notes, *masks.notes]
+    alignment: AtlasAlignment | DeformableAlignment = patient.alignment
+    if options.deformable:
+        alignment = watch.time("bend", lambda: _bent(patient, masks, notes, lambda f, m: progress(0.45 * f, m)))
+    grid = load_growth_atlas().grid
+    in_atlas = watch.time("masks", lambda: [mask_to_atlas(m, alignment, grid) for m in (masks.whole, masks.core)])
+    fit = watch.time(
+        "fit",
+        lambda: fit_in_atlas(
+            database, *in_atlas, options.k, refined=options.refined, progress=lambda f, m: progress(0.45 + 0.55 * f, m)
+        ),
+    )
+    if fit.parameters.spread < _SHARPEST_MM2:
+        notes.append(
+            f"lambda is {fit.parameters.spread:.2f} mm^2. Below {_SHARPEST_MM2:g} mm^2 the front is sharper than the "
+            f"simulation's voxels, and lambda and tau say as much about these as about the tumor."
+        )
+    return Grown(patient, masks, alignment, fit, notes)
+
+
+def result_of(grown: Grown, density: Volume, options: GrowthOptions, tumors: int, masks_from: str) -> dict:
+    """What result.json says, but for `seconds`.
+
+    :param density: of the tumor cells, on the scan's grid.
+    :param tumors: how many simulated tumors were searched.
+    """
+    described = describe(grown.fit, contours_of(density), grown.masks, grown.alignment, masks_from)
+    database = "bundled" if options.database is None else str(options.database)
+    return described | {"database": {"file": database, "tumors": tumors}, "notes": grown.notes}
 
 
 def load_simulations(path: Path | None = None) -> SimulationDatabase:
@@ -178,6 +248,8 @@ def _drawn_masks(request: GrowthRequest, patient: Patient) -> tuple[LabelMap, La
     """The masks of the request, checked before minutes are spent; None where the network is to outline a box."""
     if request.core is not None and request.whole is not None:
         drawn = read_masks(request.core, request.whole, patient.t1c)
+        if request.box is not None:
+            drawn = tumor_in_box(*drawn, request.box)
         _checked(patient, *drawn)
         return drawn
     if request.box is None or request.core is not None or request.whole is not None:
@@ -208,7 +280,9 @@ def _outlined(patient: Patient, request: GrowthRequest) -> tuple[LabelMap, Label
     return merge([outline_tumor(reading, request.box, request.around, reader, patient.t1c.grid)], patient.t1c.grid)
 
 
-def _bent(patient: Patient, masks: TumorMasks, notes: list[str], progress: Progress) -> Alignment:
+def _bent(
+    patient: Patient, masks: TumorMasks, notes: list[str], progress: Progress
+) -> AtlasAlignment | DeformableAlignment:
     """The alignment with a bend, or as it is, with a note, where the bend cannot be right."""
     try:
         return bend_to_atlas(patient.t1c, patient.alignment, masks.lesion, progress=progress)

@@ -35,17 +35,15 @@ FAMILY_MEMBERS = 5
 
 def write_images(
     out: Path, density: Volume, spread: Volume, masks: TumorMasks, alignment: AtlasAlignment | DeformableAlignment
-) -> LabelMap:
-    """Write everything but the report and result.json; returns the contours.
+) -> None:
+    """Write everything but the report and result.json.
 
     :param density: :param spread: on the scan's grid.
     :raises CannotWrite: if the disk is full or there is no permission.
     """
-    levels = (density.data >= WHOLE_THRESHOLD).astype(np.uint8) + (density.data >= CORE_THRESHOLD)
-    contours = LabelMap(levels, density.affine)
     write_volume(out / FILES["density"], density)
     write_volume(out / FILES["spread"], spread)
-    write_labels(out / FILES["contours"], contours)
+    write_labels(out / FILES["contours"], contours_of(density))
     write_labels(out / FILES["tumor_core"], masks.core)
     write_labels(out / FILES["whole_tumor"], masks.whole)
     write_transforms(
@@ -53,7 +51,12 @@ def write_images(
         patient_to_atlas=out / FILES["patient_to_atlas"],
         atlas_to_patient=out / FILES["atlas_to_patient"],
     )
-    return contours
+
+
+def contours_of(density: Volume) -> LabelMap:
+    """1 where FLAIR would show a density, 2 where T1 with contrast would."""
+    levels = (density.data >= WHOLE_THRESHOLD).astype(np.uint8) + (density.data >= CORE_THRESHOLD)
+    return LabelMap(levels, density.affine)
 
 
 def write_result(out: Path, result: dict) -> None:

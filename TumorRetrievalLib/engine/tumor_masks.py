@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.errors import InvalidTumorMask
+from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_labels
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
 
@@ -43,6 +44,23 @@ def read_masks(core: Path, whole: Path, scan: Volume) -> tuple[LabelMap, LabelMa
         scan.require_same_grid(mask, f"The segmentation {path}")
         masks.append(LabelMap(mask.data != 0, mask.affine))
     return masks[0], masks[1]
+
+
+def tumor_in_box(core: LabelMap, whole: LabelMap, box: Box) -> tuple[LabelMap, LabelMap]:
+    """What belongs to one of several tumors: the connected parts (26-neighbourhood) that reach into its box.
+
+    :raises InvalidTumorMask: if nothing does.
+    :raises BoxOutsideVolume: if the box does not touch the scan.
+    """
+    from scipy import ndimage
+
+    region = box.voxel_hull(whole.grid)
+    parts, _ = ndimage.label((whole.data != 0) | (core.data != 0), structure=np.ones((3, 3, 3)))
+    inside = np.unique(parts[region])
+    if not inside.any():
+        raise InvalidTumorMask("No part of the segmentations lies in the box: mark the tumor that is meant.")
+    kept = np.isin(parts, inside[inside > 0])
+    return LabelMap((core.data != 0) & kept, core.affine), LabelMap((whole.data != 0) & kept, whole.affine)
 
 
 def check_masks(core: LabelMap, whole: LabelMap, signal: np.ndarray) -> TumorMasks:

@@ -99,6 +99,21 @@ def fill_column(scene, column: Column, shown: Shown) -> None:
             add_surface(shown.tumor)
 
 
+def lay_over(scene, scans: list, overlay, opacity: float) -> None:
+    """Lay a volume over scans in every view that shows one of them, in columns and elsewhere.
+
+    :param opacity: 0 to 1.
+    """
+    shown = {scan.GetID() for scan in scans}
+    for i in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        composite = scene.GetNthNodeByClass(i, "vtkMRMLSliceCompositeNode")
+        if composite.GetBackgroundVolumeID() in shown:
+            if composite.GetNodeReferenceID(_BACKGROUND) is not None:
+                composite.SetNodeReferenceID(_FOREGROUND, overlay.GetID())
+            composite.SetForegroundVolumeID(overlay.GetID())
+            composite.SetForegroundOpacity(opacity)
+
+
 def volumes_shown(scene) -> list:
     """The scans of the columns that are shown, the patient's first; None for a column whose scan was deleted."""
     plan = plan_of(scene.GetFirstNodeByClass("vtkMRMLLayoutNode").GetViewArrangement())

@@ -51,8 +51,13 @@ def remove_folder(scene, folder: int) -> None:
     """Remove a folder with every node in it, and what only these nodes used: displays, storages."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     nodes = nodes_in(scene, folder)
-    helpers = [helper for node in nodes for helper in _helpers_of(node)]
+    remove_nodes(scene, nodes)
     hierarchy.RemoveItem(folder, True, True)
+
+
+def remove_nodes(scene, nodes: list) -> None:
+    """Remove nodes, and what only these nodes used: displays, storages."""
+    helpers = [helper for node in nodes for helper in _helpers_of(node)]
     for node in (*nodes, *helpers):
         if scene.IsNodePresent(node):
             scene.RemoveNode(node)

@@ -68,6 +68,13 @@ def row(value) -> int:
     return count(value + 1) - 1
 
 
+def flag(value) -> bool:
+    """True or false; nothing else is turned into one."""
+    if not isinstance(value, bool):
+        raise TypeError("true or false is needed")
+    return value
+
+
 def boxes(value) -> list[Box]:
     """Boxes as `{"center_ras": [3], "size_mm": [3], "axes": [3][3]}`; without axes the edges run along R, A and S."""
     upright = ((1, 0, 0), (0, 1, 0), (0, 0, 1))

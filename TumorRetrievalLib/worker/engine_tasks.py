@@ -23,6 +23,7 @@ from TumorRetrievalLib.retrieval.filters import Filters
 from TumorRetrievalLib.retrieval.index_manifest import MANIFEST
 from TumorRetrievalLib.worker import arguments as read
 from TumorRetrievalLib.worker.arguments import Arguments
+from TumorRetrievalLib.worker.growth_task import TASKS as GROWTH_TASKS
 from TumorRetrievalLib.worker.tasks import Progress, Task
 
 _QUERIES_KEPT = 16
@@ -205,4 +206,5 @@ TASKS: dict[str, Task] = {
     "rerank": look_again,
     "segment": segment,
     "case": case,
+    **GROWTH_TASKS,
 }

@@ -52,7 +52,7 @@ LIGHT_ROOMS = (
 )  # fmt: skip
 """Rooms whose files import heavy packages only where they use them: 3D Slicer's own process loads most of them."""
 
-FOR_THE_WORKER = ("retrieval/embedder.py", "engine/", "worker/engine_tasks.py")
+FOR_THE_WORKER = ("retrieval/embedder.py", "engine/", "worker/engine_tasks.py", "worker/growth_task.py")
 """Parts of these that read tumors with a network, and so load PyTorch: only a process of their own imports them."""
 
 FOR_SLICER_ALL_THE_SAME = ("engine/doctor.py", "engine/__init__.py")
