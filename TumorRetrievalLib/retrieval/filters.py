@@ -1,8 +1,10 @@
 """Which tumors of an index may be found: by type, place, size, and by leaving patients out."""
 
 import json
+import math
 from dataclasses import dataclass
 
+from TumorRetrievalLib.cohort.case import Case, Tumor
 from TumorRetrievalLib.cohort.labels import require_known
 
 _COLUMNS = {
@@ -50,6 +52,20 @@ class Filters:
         for name, label in _COLUMNS.items():
             for value in getattr(self, name):
                 require_known(label, value)
+
+    def accept(self, case: Case, tumor: Tumor) -> bool:
+        """Whether a tumor of a case may be found."""
+        if any(wanted and getattr(tumor, _COLUMNS[name]) not in wanted for name, wanted in self._wanted_labels()):
+            return False
+        if (self.smallest_ml, self.largest_ml) != (None, None):
+            low = -math.inf if self.smallest_ml is None else self.smallest_ml
+            high = math.inf if self.largest_ml is None else self.largest_ml
+            if tumor.core_ml is None or not low <= tumor.core_ml <= high:
+                return False
+        return case.patient not in self.exclude_patients and case.id not in self.exclude_cases
+
+    def _wanted_labels(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(name, getattr(self, name)) for name in _COLUMNS]
 
     def condition(self) -> tuple[str, list]:
         """The filter as an SQL condition on a row of `tumors`, and its parameters."""

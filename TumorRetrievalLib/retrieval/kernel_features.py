@@ -5,6 +5,8 @@ the logarithm of size: one at the same place, 0.61 at a distance of w, near zero
 coordinate would keep only its direction.) The tables are fixed: they are part of what the vectors of an index mean.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from TumorRetrievalLib.errors import InvalidBox
@@ -89,6 +91,42 @@ def extent_features(size_mm) -> np.ndarray:
     if size.shape != (3,) or not np.all(np.isfinite(size)) or np.any(size <= 0):
         raise InvalidBox(f"A box needs three edges longer than 0 mm, not {size_mm!r}.")
     return _waves(log_edges(size), EXTENT_FREQUENCIES)
+
+
+def place_of(features) -> np.ndarray:
+    """The place in atlas mm, shape (3,), whose features are these: the way back from `position_features`.
+
+    Exact but for rounding (float32: some 1e-4 mm) within 30 mm around the atlas's head. For features that are of no
+    place, such as a mean of several, it is the place whose features are most similar, as far as a search on a grid and
+    from there downhill can tell.
+
+    :param features: shape (2 * frequencies,).
+    """
+    features = np.asarray(features, dtype=np.float64)
+    places, waves = _places_everywhere()
+    place = places[np.argmax(waves @ features)]
+    for _ in range(_NEWTON_STEPS):
+        half = len(features) // 2
+        now = _waves(place, POSITION_FREQUENCIES)
+        # The derivative of (a cos, a sin) by the phase is (-a sin, a cos).
+        slope = np.concatenate([-now[half:], now[:half]])[:, None] * np.tile(POSITION_FREQUENCIES[:, 1:], (2, 1))
+        step = np.linalg.lstsq(slope, features - now, rcond=None)[0]
+        if _waves(place + step, POSITION_FREQUENCIES) @ features < now @ features:
+            break
+        place = place + step
+    return place
+
+
+_NEWTON_STEPS = 8
+_GRID_MM = 12.0  # a peak is 30 mm wide, so the nearest point of the grid lies on its slope
+
+
+@lru_cache(maxsize=1)
+def _places_everywhere() -> tuple[np.ndarray, np.ndarray]:
+    """Places in and around the head, shape (n, 3), and their features, one row each."""
+    axes = [np.arange(low, high, _GRID_MM) for low, high in ((-108, 109), (-144, 109), (-108, 121))]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return places, np.stack([_waves(place, POSITION_FREQUENCIES) for place in places])
 
 
 def log_edges(size_mm: np.ndarray) -> np.ndarray:

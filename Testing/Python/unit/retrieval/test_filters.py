@@ -2,6 +2,7 @@
 
 import pytest
 
+from TumorRetrievalLib.cohort.case import Tumor
 from TumorRetrievalLib.errors import UnknownLabel
 from TumorRetrievalLib.retrieval.filters import Filters
 
@@ -24,6 +25,7 @@ def test_each_condition_lets_through_what_it_names_and_nothing_else(filled):
         (Filters(exclude_cases=("case-0004",)), lambda case, tumor: case.id != "case-0004"),
     ]:
         expected = {(case.id, tumor.id) for case, tumor in everything if keep(case, tumor)}
+        assert {(case.id, tumor.id) for case, tumor in everything if filters.accept(case, tumor)} == expected
         assert {(case.id, tumor.id) for case, tumor in found(filled, filters)} == expected
         assert 0 < len(expected) < len(everything)
 
@@ -32,6 +34,9 @@ def test_a_missing_label_matches_no_condition_on_it(filled):
     # No tumor of this cohort is known to be in front or rear, upper or lower.
     assert found(filled, Filters(front_rear=("front", "rear"))) == []
     assert found(filled, Filters(upper_lower=("upper", "lower"))) == []
+    case = filled.get("case-0000")
+    assert not Filters(front_rear=("front", "rear")).accept(case, case.tumors[0])
+    assert not Filters(smallest_ml=0.0).accept(case, Tumor(type="glioma"))
 
 
 def test_the_bounds_of_a_size_belong_to_it(filled):
