@@ -18,6 +18,9 @@ PEDIATRIC = MaskLabels(core=(1, 2, 3), whole=(1, 2, 3, 4), scheme="BraTS-PED 202
 GROSS_TUMOR = MaskLabels(core=(1,), whole=(1,), scheme="BraTS-MEN-RT, gross tumor volume")
 ONE_LABEL = MaskLabels(core=(1,), whole=(1,), scheme="tumor core alone")
 
+ADULT = (ENHANCING_IS_3, ENHANCING_IS_4, FOUR_LABELS, CAVITY_IS_4)
+"""What a mask may be in about which nothing else is known."""
+
 SCHEMES = {
     "brats2013": FOUR_LABELS,
     "brats2017": ENHANCING_IS_4,

@@ -6,6 +6,7 @@ it cannot read, and closes the gap that a missing slice leaves.
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,17 @@ def read_dicom_series(folder: Path) -> StoredImage:
     :raises UnreadableFile: if there is none or more than one, or if a slice is missing, damaged or of another size.
     :raises InvalidImage: if it is not a 3D stack of gray slices with a place in the patient.
     """
-    slices = [_read_header(path) for path in _dicom_files(folder)]
+    return read_dicom_slices(folder, _dicom_files(folder))
+
+
+def read_dicom_slices(folder: Path, paths: Sequence[Path]) -> StoredImage:
+    """The one series that some files make up.
+
+    :param folder: what an error that is about no single file names.
+    :raises UnreadableFile: if they are of several series, or if a slice is missing, damaged or of another size.
+    :raises InvalidImage: if it is not a 3D stack of gray slices with a place in the patient.
+    """
+    slices = [_read_header(path) for path in paths]
     _require_one_series(folder, slices)
     slices = _in_order(folder, slices)
     affine = _affine(folder, slices)

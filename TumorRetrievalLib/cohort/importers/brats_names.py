@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from TumorRetrievalLib.cohort.case import MaskLabels
 from TumorRetrievalLib.cohort.label_schemes import (
+    ADULT,
     CAVITY_IS_4,
     ENHANCING_IS_3,
     ENHANCING_IS_4,
@@ -45,9 +46,7 @@ COLLECTIONS = (
     Collection("TCGA", r"(?P<patient>tcga-\w{2}-\w{4})(_.+)?", (ENHANCING_IS_3, ENHANCING_IS_4, FOUR_LABELS)),
 )
 
-UNNAMED = Collection(
-    "no known collection", "(?P<patient>.+)", (ENHANCING_IS_3, ENHANCING_IS_4, FOUR_LABELS, CAVITY_IS_4)
-)
+UNNAMED = Collection("no known collection", "(?P<patient>.+)", ADULT)
 """What a case belongs to whose name says nothing: it is a patient of its own."""
 
 _ROLES = {
