@@ -147,13 +147,13 @@ def bench_peers(search: OverlapSearch, masks: list[ExpertMasks]) -> dict:
 
 def bench_fit(database, queries) -> dict:
     """The best match and the fit that starts from it, for masks on the database's grid."""
-    atlas, coarse = load_growth_atlas(), load_growth_atlas(64)
+    atlas = database.growth_atlas
     seconds, found, fitted = [], [], []
     for whole, core in queries:
         match = database.search.search(whole, core, 3)
         start = time.perf_counter()
         starts = [database.parameters_of(int(index)) for index in match.indices]
-        fit = refine(atlas, whole, core, starts, coarse_atlas=coarse)
+        fit = refine(atlas, whole, core, starts, coarse_atlas=atlas.coarse)
         seconds.append(time.perf_counter() - start)
         found.append((match.whole_dice[0], match.core_dice[0]))
         fitted.append((fit.whole_dice, fit.core_dice))

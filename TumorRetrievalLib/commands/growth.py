@@ -70,12 +70,18 @@ def simulate(
     snapshots: Annotated[
         int, typer.Option(min=1, max=20, help="Tumors of different size from one simulation; fewer differ more.")
     ] = 4,
+    t1: Annotated[Path | None, typer.Option(help="T1 of another atlas to grow them in, skull-stripped.")] = None,
+    tissue: Annotated[
+        Path | None, typer.Option(help="Tissue of that atlas on the same grid: 1 fluid, 2 gray, 3 white matter.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; without it one per core.")] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="tcp://HOST:PORT", help="Work on this Dask cluster instead.")
     ] = None,
 ) -> None:
     """Simulate tumors in the atlas, for `growth --database`. The same seed gives the same file on any machines."""
+    if (t1 is None) != (tissue is None):
+        raise typer.BadParameter("another atlas takes both --t1 and --tissue")
     from TumorRetrievalLib.engine.simulate import simulate_tumors
 
     with shown_progress() as progress:
@@ -84,6 +90,8 @@ def simulate(
             count,
             seed=seed,
             snapshots=snapshots,
+            t1=t1,
+            tissue=tissue,
             workers=workers,
             scheduler=scheduler,
             progress=progress,

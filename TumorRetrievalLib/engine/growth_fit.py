@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from TumorRetrievalLib.errors import InvalidTumorMask
-from TumorRetrievalLib.growth.atlas import load_growth_atlas
 from TumorRetrievalLib.growth.database import SimulationDatabase
 from TumorRetrievalLib.growth.overlap_search import Matches
 from TumorRetrievalLib.growth.parameters import GrowthParameters
@@ -60,12 +59,11 @@ def fit_in_atlas(
 ) -> GrowthFit:
     """Find the best `k` simulated tumors for two masks and, if wanted, fit one around them.
 
-    :param whole: :param core: on the simulation grid of the bundled atlas.
+    :param whole: :param core: on the database's grid.
     :raises SimulationsOfAnotherAtlas: if the database was made in another atlas.
     :raises InvalidTumorMask: if the tumor is too small, or no simulated tumor overlaps with it.
     """
-    atlas = load_growth_atlas()
-    database.require_atlas(atlas)
+    atlas = database.growth_atlas
     for name, mask in (("whole tumor", whole), ("tumor core", core)):
         if not mask.data.any():
             raise InvalidTumorMask(f"The {name} is smaller than one voxel of the simulation (6 cubic millimetres).")
@@ -85,7 +83,7 @@ def fit_in_atlas(
             whole.data,
             core.data,
             candidates[:STARTS],
-            coarse_atlas=load_growth_atlas(atlas.grid.shape[0] // 2),
+            coarse_atlas=atlas.coarse,
             progress=lambda fraction, message: progress(0.1 + 0.7 * fraction, message),
         )
         found = Overlap(better.core_dice, better.whole_dice)

@@ -12,7 +12,6 @@ import numpy as np
 from TumorRetrievalLib.engine.growth import load_simulations
 from TumorRetrievalLib.engine.growth_fit import STARTS
 from TumorRetrievalLib.evaluation.growth_table import PUBLISHED, Query, compare, load_all, make_searches, real_queries
-from TumorRetrievalLib.growth.atlas import load_growth_atlas
 from TumorRetrievalLib.growth.database import SimulationDatabase
 from TumorRetrievalLib.growth.refine import refine
 from TumorRetrievalLib.imaging.atomic import atomic_file
@@ -46,7 +45,6 @@ def evaluate_growth(
     report = progress or (lambda fraction, message: None)
     report(0.0, "Reading the simulated tumors")
     stored = load_simulations(database)
-    stored.require_atlas(load_growth_atlas())
     queries = real_queries(masks, stored, limit)
     searches = make_searches(stored, load_all(models, device), lambda f, m: report(0.3 * f, m))
     compared = compare(stored.search, searches, queries, lambda f, m: report(0.3 + 0.3 * f, m))
@@ -61,14 +59,13 @@ def evaluate_growth(
 
 def _refined(stored: SimulationDatabase, queries: list[Query], progress: Progress) -> dict[str, float]:
     """Mean Dice after the refinement that `growth` does."""
-    atlas = load_growth_atlas()
-    coarse = load_growth_atlas(atlas.grid.shape[0] // 2)
+    atlas = stored.growth_atlas
     overlaps = []
     for number, query in enumerate(queries):
         progress(number / len(queries), f"Fitting mask {number + 1} of {len(queries)}")
         matches = stored.search.search(query.whole, query.core, STARTS)
         starts = [stored.parameters_of(int(index)) for index in matches.indices]
-        fit = refine(atlas, query.whole, query.core, starts, coarse_atlas=coarse)
+        fit = refine(atlas, query.whole, query.core, starts, coarse_atlas=atlas.coarse)
         overlaps.append((fit.core_dice, fit.whole_dice))
     core, whole = np.mean(overlaps, axis=0)
     return {"mean": round(float(core + whole), 4), "core": round(float(core), 4), "whole": round(float(whole), 4)}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.errors import UnreadableFile, WeightsError
-from TumorRetrievalLib.growth.atlas import GrowthAtlas, load_growth_atlas
+from TumorRetrievalLib.growth.atlas import GrowthAtlas
 from TumorRetrievalLib.growth.build import BuildPlan, simulate_shard
 from TumorRetrievalLib.growth.database import SimulationDatabase, read_database
 from TumorRetrievalLib.growth.expert_masks import read_expert_masks
@@ -83,8 +83,8 @@ def evaluate_growth_table(
     :raises WeightsError: if there is no pair of autoencoders in a folder, or two of one kind.
     """
     report = progress or (lambda fraction, message: None)
-    atlas, stored = load_growth_atlas(), read_database(database)
-    stored.require_atlas(atlas)
+    stored = read_database(database)
+    atlas = stored.growth_atlas
     stored = stored.first(tumors) if tumors else stored
     loaded = load_all(models, device)
     searches = make_searches(stored, loaded, lambda f, m: report(0.6 * f, m))

@@ -10,14 +10,14 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
 
 from TumorRetrievalLib.errors import CannotWrite, InvalidGrowth, TumorRetrievalError
-from TumorRetrievalLib.growth.atlas import GrowthAtlas
+from TumorRetrievalLib.growth.atlas import GrowthAtlas, load_growth_atlas
 from TumorRetrievalLib.growth.bricks import gather, pack
 from TumorRetrievalLib.growth.database import SimulationDatabase, join, read_database, write_database
 from TumorRetrievalLib.growth.solver import Snapshot, simulate_to_volumes
@@ -31,6 +31,8 @@ SPREAD = (0.5, 40.0)
 # Steps of an additive recurrence that fills a box of four dimensions evenly (R-sequence of Roberts 2018): the base is
 # the root of x^5 = x + 1.
 _STEPS = 1.1673039782614187 ** -np.arange(1.0, 5.0)
+
+_SMALL = 20_000  # up to so many tumors the file is made as small as it goes, which takes a minute
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,11 @@ def build_database(
         if own:
             own.shutdown(wait=True, cancel_futures=True)
     database = join(parts).first(count)
+    if atlas.fingerprint != load_growth_atlas(atlas.grid.shape[0]).fingerprint:
+        database = replace(database, atlas=atlas)
     if progress:
         progress(1.0, "Writing the database")
-    write_database(path, database, level=19)
+    write_database(path, database, level=19 if count <= _SMALL else 12)
     shutil.rmtree(folder)
     return database
 

@@ -4,20 +4,21 @@ Density is not kept. Whoever wants the density of a tumor grows it again from it
 reading it would, and gives the same voxels.
 
 The file: eight bytes of magic, the length of the header (uint32, little-endian), the header's SHA-256, the header
-(JSON), and one zstd frame for each array in the header's order. Nothing in it is trusted before it is checked.
+(JSON), and one zstd frame for each array in the order of `_ARRAYS`, followed by those of `_ATLAS_ARRAYS` where the
+tumors grew in another atlas than the bundled one. Nothing in it is trusted before it is checked.
 """
 
 import hashlib
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from TumorRetrievalLib.errors import InvalidImage, SimulationsDamaged, SimulationsOfAnotherAtlas, UnreadableFile
-from TumorRetrievalLib.growth.atlas import GrowthAtlas
+from TumorRetrievalLib.growth.atlas import GrowthAtlas, load_growth_atlas
 from TumorRetrievalLib.growth.brick_kernels import count_bricks
 from TumorRetrievalLib.growth.bricks import BRICK, WORDS, SparseMasks
 from TumorRetrievalLib.growth.growth import CORE_THRESHOLD, WHOLE_THRESHOLD
@@ -35,8 +36,10 @@ _PREAMBLE = struct.Struct("<8sI32s")
 _LARGEST_HEADER = 1 << 20
 _LARGEST_RAW = 64 << 30  # bytes of all arrays; a million tumors need a tenth of it
 # Parameters of one simulation lie next to each other along a row, so that repeated ones compress.
-_TYPES = {"parameters": "<f4", "bricks_per_mask": "<u2", "bricks": "<u2", "bits": "<u8"}
-_ARRAYS = ("parameters", *(f"{mask}_{name}" for mask in ("whole", "core") for name in list(_TYPES)[1:]))
+_PER_MASK = {"bricks_per_mask": "<u2", "bricks": "<u2", "bits": "<u8"}
+_ARRAYS = {"parameters": "<f4"} | {f"{mask}_{name}": t for mask in ("whole", "core") for name, t in _PER_MASK.items()}
+_ATLAS_ARRAYS = {"atlas_gray": "<f4", "atlas_white": "<f4"}
+"""Array -> its type in the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class SimulationDatabase:
     :param grid: the simulation grid.
     :param atlas_fingerprint: of the atlas they grew in.
     :param made_with: how the set was drawn: seed and sampling; for the record.
+    :param atlas: that atlas, where it is not the bundled one.
     """
 
     parameters: np.ndarray
@@ -57,6 +61,7 @@ class SimulationDatabase:
     grid: Grid
     atlas_fingerprint: str
     made_with: dict
+    atlas: GrowthAtlas | None = None
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -73,14 +78,22 @@ class SimulationDatabase:
 
     def first(self, count: int) -> "SimulationDatabase":
         """The first `count` tumors alone."""
-        return SimulationDatabase(
-            self.parameters[:count],
-            self.whole.first(count),
-            self.core.first(count),
-            self.grid,
-            self.atlas_fingerprint,
-            self.made_with,
+        return replace(
+            self,
+            parameters=self.parameters[:count],
+            whole=self.whole.first(count),
+            core=self.core.first(count),
         )
+
+    @property
+    def growth_atlas(self) -> GrowthAtlas:
+        """The atlas that the tumors grew in: its own, or the bundled one.
+
+        :raises SimulationsOfAnotherAtlas: if it has none of its own and the bundled one is another.
+        """
+        atlas = self.atlas or load_growth_atlas(self.grid.shape[0])
+        self.require_atlas(atlas)
+        return atlas
 
     def require_atlas(self, atlas: GrowthAtlas) -> None:
         """:raises SimulationsOfAnotherAtlas: if the tumors grew in another atlas, or on another grid of it."""
@@ -93,13 +106,11 @@ class SimulationDatabase:
 
 def join(parts: list[SimulationDatabase]) -> SimulationDatabase:
     """Several databases of one build as one, in their order."""
-    return SimulationDatabase(
-        np.concatenate([part.parameters for part in parts]),
-        _join_masks([part.whole for part in parts]),
-        _join_masks([part.core for part in parts]),
-        parts[0].grid,
-        parts[0].atlas_fingerprint,
-        parts[0].made_with,
+    return replace(
+        parts[0],
+        parameters=np.concatenate([part.parameters for part in parts]),
+        whole=_join_masks([part.whole for part in parts]),
+        core=_join_masks([part.core for part in parts]),
     )
 
 
@@ -113,7 +124,7 @@ def write_database(path, database: SimulationDatabase, level: int = 12) -> None:
 
     # One thread and no checksum of zstd's own: the same tumors give the same bytes.
     compressor = zstandard.ZstdCompressor(level=level)
-    raw = dict(zip(_ARRAYS, _as_arrays(database), strict=True))
+    raw = _as_arrays(database)
     frames = {name: compressor.compress(np.ascontiguousarray(array).tobytes()) for name, array in raw.items()}
     header = json.dumps(
         {
@@ -139,8 +150,8 @@ def write_database(path, database: SimulationDatabase, level: int = 12) -> None:
     with atomic_file(path) as temporary, open(temporary, "wb") as stream:
         stream.write(_PREAMBLE.pack(MAGIC, len(header), hashlib.sha256(header).digest()))
         stream.write(header)
-        for name in _ARRAYS:
-            stream.write(frames[name])
+        for frame in frames.values():
+            stream.write(frame)
 
 
 def read_database(path) -> SimulationDatabase:
@@ -208,13 +219,14 @@ def _read_arrays(header: dict, body: memoryview) -> dict[str, np.ndarray]:
     import zstandard
 
     entries = header["arrays"]
-    if set(entries) != set(_ARRAYS):
+    types = next((t for t in (_ARRAYS, _ARRAYS | _ATLAS_ARRAYS) if set(t) == set(entries)), None)
+    if types is None:
         raise _Contradiction("it does not hold the arrays that it should")
-    if sum(entries[name]["bytes"] for name in _ARRAYS) != len(body):
+    if sum(entries[name]["bytes"] for name in types) != len(body):
         raise _Contradiction("its length is not the one that its header gives")
     arrays, start, budget = {}, 0, _LARGEST_RAW
-    for name in _ARRAYS:
-        entry, dtype = entries[name], np.dtype(_TYPES[name.removeprefix("whole_").removeprefix("core_")])
+    for name, type_ in types.items():
+        entry, dtype = entries[name], np.dtype(type_)
         shape = tuple(int(n) for n in entry["shape"])
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
         budget -= size
@@ -253,7 +265,15 @@ def _database_from(header: dict, arrays: dict[str, np.ndarray]) -> SimulationDat
     if not isinstance(header["atlas"], str) or not isinstance(header["made_with"], dict):
         raise _Contradiction("its header is incomplete")
     parameters = np.ascontiguousarray(columns.T)
-    return SimulationDatabase(parameters, *masks, grid, header["atlas"], header["made_with"])
+    atlas = _checked_atlas(grid, header["atlas"], arrays) if "atlas_gray" in arrays else None
+    return SimulationDatabase(parameters, *masks, grid, header["atlas"], header["made_with"], atlas)
+
+
+def _checked_atlas(grid: Grid, fingerprint: str, arrays: dict[str, np.ndarray]) -> GrowthAtlas:
+    fractions = [arrays[name] for name in _ATLAS_ARRAYS]
+    if any(f.shape != grid.shape or not np.all((f >= 0) & (f <= 1)) for f in fractions):
+        raise _Contradiction("its atlas does not hold fractions of tissue on its grid")
+    return GrowthAtlas(*fractions, grid.affine, fingerprint)
 
 
 def _checked_masks(per_mask, bricks, bits, count: int, bricks_in_cube: int) -> SparseMasks:
@@ -273,11 +293,13 @@ def _checked_masks(per_mask, bricks, bits, count: int, bricks_in_cube: int) -> S
     return SparseMasks(offsets, bricks, counts, bits, np.add.reduceat(counts, offsets[:-1], dtype=np.int64))
 
 
-def _as_arrays(database: SimulationDatabase) -> list[np.ndarray]:
-    arrays = [database.parameters.T.astype("<f4")]
+def _as_arrays(database: SimulationDatabase) -> dict[str, np.ndarray]:
+    arrays, types = [database.parameters.T], _ARRAYS
     for masks in (database.whole, database.core):
-        arrays += [np.diff(masks.offsets).astype("<u2"), masks.bricks.astype("<u2"), masks.bits.astype("<u8")]
-    return arrays
+        arrays += [np.diff(masks.offsets), masks.bricks, masks.bits]
+    if database.atlas is not None:
+        arrays, types = [*arrays, database.atlas.gray, database.atlas.white], _ARRAYS | _ATLAS_ARRAYS
+    return {name: array.astype(type_) for (name, type_), array in zip(types.items(), arrays, strict=True)}
 
 
 def _join_masks(parts: list[SparseMasks]) -> SparseMasks:

@@ -59,10 +59,13 @@ def read_expert_masks(path, grid: Grid, limit: int | None = None) -> list[Expert
         raise UnreadableFile(f"{path} is not a file of masks (.npz with seg and id): {error}.") from error
     if segmentations.ndim != 4 or segmentations.dtype.kind not in "iu" or len(segmentations) != len(names):
         raise UnreadableFile(f"{path}: seg must hold one mask of whole numbers (i, j, k) for each id.")
-    squeeze = np.divide(_BRATS_SHAPE, segmentations.shape[1:])
-    stored_to_brats = np.diag((*squeeze, 1.0))
-    stored_to_brats[:3, 3] = (squeeze - 1) / 2
-    affine = SRI24_TO_MNI152 @ _BRATS_AFFINE @ stored_to_brats
+    if min(segmentations.shape[1:]) < 2:
+        raise UnreadableFile(
+            f"{path}: seg holds images of {segmentations.shape[1:]} voxels; each needs 2 along each axis."
+        )
+    # Squeezed from end to end: the first and the last voxel of a row are those of the BraTS image.
+    squeeze = np.divide(np.subtract(_BRATS_SHAPE, 1), np.subtract(segmentations.shape[1:], 1))
+    affine = SRI24_TO_MNI152 @ _BRATS_AFFINE @ np.diag((*squeeze, 1.0))
     masks = []
     for name, labels in list(zip(names, segmentations, strict=True))[:limit]:
         in_atlas = resample_labels(LabelMap(labels, affine), grid).data

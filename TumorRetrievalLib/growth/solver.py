@@ -20,6 +20,7 @@ LONGEST_TAU = 300.0  # the fastest proliferation for the longest time of the the
 # A bump of the thesis' solver: full within the core, gone one half width further out.
 _SEED_CORE_MM = 0.005 * CUBE_MM
 _SEED_HALF_WIDTH_MM = CUBE_MM / 64
+_SEED_CELLS_MM3 = 31.1  # the bump's integral
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,9 @@ def seed(tissue: Tissue, origin) -> np.ndarray:
     outside = np.clip((distance - _SEED_CORE_MM) / _SEED_HALF_WIDTH_MM, -1, 1)
     density = tissue.empty()
     density[region] = 0.5 * (1 - outside - np.sin(np.pi * outside) / np.pi) * tissue.mask[region]
+    # On a grid so coarse that the bump fits between its voxels, the nearest voxel takes all of its cells.
+    if density[tuple(nearest)] < 1e-3:
+        density[tuple(nearest)] = min(_SEED_CELLS_MM3 / tissue.spacing**3, 1.0)
     return density
 
 

@@ -7,9 +7,13 @@ import pytest
 
 from TumorRetrievalLib.engine import simulate
 from TumorRetrievalLib.engine.simulate import simulate_tumors
-from TumorRetrievalLib.errors import MissingPackage
-from TumorRetrievalLib.growth.atlas import load_growth_atlas
+from TumorRetrievalLib.errors import GeometryMismatch, MissingPackage
+from TumorRetrievalLib.growth.atlas import growth_atlas_from_labels, load_growth_atlas
 from TumorRetrievalLib.growth.database import read_database
+from TumorRetrievalLib.growth.solver import simulate as grow_again
+from TumorRetrievalLib.imaging.files import write_labels, write_volume
+from TumorRetrievalLib.imaging.volume import LabelMap, Volume
+from TumorRetrievalLib.registration.atlas import load_atlas
 
 
 def test_a_file_holds_the_tumors_that_were_asked_for(tmp_path, monkeypatch):
@@ -23,6 +27,45 @@ def test_a_file_holds_the_tumors_that_were_asked_for(tmp_path, monkeypatch):
     assert stored.made_with["seed"] == 3
     assert made["megabytes"] == pytest.approx((tmp_path / "few.growth").stat().st_size / 1e6, abs=1e-3)
     assert np.all(stored.core.voxels <= stored.whole.voxels)
+
+
+@pytest.fixture
+def other_atlas(tmp_path):
+    """The files of another atlas: the bundled one, smaller, and elsewhere in the world."""
+    atlas = load_atlas()
+    affine = np.diag((0.9, 0.9, 0.9, 1.0)) @ atlas.t1.affine
+    affine[:3, 3] += (12.0, -8.0, 30.0)
+    write_volume(tmp_path / "t1.nii.gz", Volume(atlas.t1.data, affine))
+    write_labels(tmp_path / "tissue.nii.gz", LabelMap(atlas.tissue.data, affine))
+    return tmp_path / "t1.nii.gz", tmp_path / "tissue.nii.gz"
+
+
+def test_tumors_grow_in_another_atlas_that_lies_where_the_bundled_one_does(tmp_path, other_atlas, monkeypatch):
+    monkeypatch.setattr(
+        simulate, "growth_atlas_from_labels", lambda labels: growth_atlas_from_labels(labels, voxels=64)
+    )
+    t1, tissue = other_atlas
+
+    simulate_tumors(tmp_path / "few.growth", 6, workers=1, t1=t1, tissue=tissue)
+
+    stored = read_database(tmp_path / "few.growth")
+    grown, bundled = stored.growth_atlas, load_growth_atlas()
+    assert grown.fingerprint != bundled.fingerprint
+    tissue_mm = [atlas.grid.to_world(np.argwhere(atlas.tissue)) for atlas in (grown, bundled)]
+    for corner in (np.min, np.max):
+        np.testing.assert_allclose(*(corner(points, axis=0) for points in tissue_mm), atol=5.0)
+    again = grow_again(grown, stored.parameters_of(0))
+    np.testing.assert_array_equal(again.whole.data != 0, stored.whole.unpack(0, 64))
+
+
+def test_an_atlas_whose_files_do_not_belong_together_is_refused(tmp_path, other_atlas):
+    t1, tissue = other_atlas
+    labels = load_atlas().tissue
+    write_labels(tissue, LabelMap(labels.data[:-1], labels.affine))
+
+    with pytest.raises(GeometryMismatch, match="tissue"):
+        simulate_tumors(tmp_path / "few.growth", 6, t1=t1, tissue=tissue)
+    assert not (tmp_path / "few.growth").exists()
 
 
 def test_a_cluster_without_dask_is_a_package_to_install(tmp_path, monkeypatch):

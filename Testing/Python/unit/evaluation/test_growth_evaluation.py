@@ -23,8 +23,7 @@ def database(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    """The bundled atlas on 64^3 voxels in place of 128^3."""
-    monkeypatch.setattr(evaluation, "load_growth_atlas", lambda voxels=64: load_growth_atlas(64))
+    """Searches for a database on 64^3 voxels in place of 128^3."""
     # The 64^3 search is the exact one here, and 32^3 samples half of its voxels.
     edges = {64: 32, 32: 16}
     made = evaluation.make_searches.__globals__["DownsampledSearch"]

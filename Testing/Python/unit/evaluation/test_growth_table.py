@@ -101,7 +101,6 @@ def test_a_search_that_is_not_exact_is_noticed(truth, queries):
 
 def test_the_table_lists_what_was_run_what_it_was_trained_on_and_what_was_not_run(tmp_path, vae8, monkeypatch):
     atlas = load_growth_atlas(64)
-    monkeypatch.setattr(growth_table, "load_growth_atlas", lambda: atlas)
     monkeypatch.setattr(growth_table, "QUERY_PLAN", BuildPlan(seed=62, snapshots=1, shard=8))
     write_database(tmp_path / "small.growth", simulate_shard(atlas, BuildPlan(shard=6), 0), level=1)
 

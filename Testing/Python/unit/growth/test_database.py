@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,38 @@ def test_tumors_of_another_atlas_are_refused(database, atlas):
     database.require_atlas(atlas)
     with pytest.raises(SimulationsOfAnotherAtlas, match="simulate"):
         database.require_atlas(load_growth_atlas(32))
+
+
+def test_tumors_bring_an_atlas_of_their_own_and_those_of_the_bundled_one_use_it(database, atlas, tmp_path):
+    other = replace(atlas, gray=atlas.gray * np.float32(0.5), fingerprint="another")
+    path = tmp_path / "other.growth"
+    write_database(path, replace(database, atlas=other, atlas_fingerprint="another"))
+
+    again = read_database(path).first(2).growth_atlas
+
+    np.testing.assert_array_equal(again.gray, other.gray)
+    np.testing.assert_array_equal(again.white, other.white)
+    assert (again.fingerprint, again.grid.same_as(atlas.grid)) == ("another", True)
+    assert database.growth_atlas is load_growth_atlas(64)
+    with pytest.raises(SimulationsOfAnotherAtlas):
+        assert replace(database, atlas_fingerprint="another").growth_atlas
+
+
+@pytest.mark.parametrize("gray", [np.full((64, 64, 64), 1.5, np.float32), np.full((64, 64, 64), np.nan, np.float32)])
+def test_an_atlas_whose_fractions_are_none_is_damaged(database, atlas, tmp_path, gray):
+    path = tmp_path / "other.growth"
+    write_database(path, replace(database, atlas=replace(atlas, gray=gray)))
+
+    with pytest.raises(SimulationsDamaged, match="fractions"):
+        read_database(path)
+
+
+def test_an_atlas_on_another_grid_is_damaged(database, tmp_path):
+    path = tmp_path / "other.growth"
+    write_database(path, replace(database, atlas=load_growth_atlas(32)))
+
+    with pytest.raises(SimulationsDamaged, match="fractions"):
+        read_database(path)
 
 
 def test_a_file_that_is_not_there_or_something_else_is_no_database(tmp_path):

@@ -129,6 +129,24 @@ def test_both_resolutions_hold_the_same_tissue(atlas):
     assert fine.fingerprint != atlas.fingerprint
 
 
+def test_the_coarse_tissue_lies_where_the_fine_one_does(atlas):
+    fine = load_growth_atlas()
+
+    assert fine.coarse.grid.same_as(atlas.grid)
+    both = np.count_nonzero(fine.coarse.tissue & atlas.tissue)
+    assert 2 * both / (fine.coarse.tissue.sum() + atlas.tissue.sum()) > 0.97
+
+
+def test_a_tumor_grows_wherever_it_begins_on_voxels_larger_than_its_seed():
+    atlas = load_growth_atlas(32)
+    for corner in np.argwhere(atlas.tissue)[::200]:
+        origin = atlas.grid.to_world(corner + 0.49)
+        if not atlas.tissue[tuple(corner)]:
+            continue
+        tumor = next(simulate_to_volumes(atlas, origin, 20.0, [30.0]))
+        assert tumor.whole.volume_ml() == pytest.approx(30.0, rel=0.2)
+
+
 def test_another_atlas_may_be_stored_in_any_orientation():
     atlas = load_atlas()
     flipped = [
