@@ -123,9 +123,16 @@ def test_simulate_passes_on_count_seed_and_workers(call, asked):
 
     assert code == 0
     assert asked["simulate_tumors"] == (
-        (Path("my.growth"), 50), {"seed": 3, "workers": 2, "scheduler": None},
-    )  # fmt: skip
+        (Path("my.growth"), 50),
+        {"seed": 3, "snapshots": 4, "t1": None, "tissue": None, "workers": 2, "scheduler": None},
+    )
     assert "50 tumors" in said and "Working" in progress
+
+
+def test_another_atlas_takes_both_of_its_files(call, asked):
+    code, _, _ = call("simulate", "--count", "50", "--out", "my.growth", "--t1", "sri24.nii.gz")
+
+    assert code == 2 and not asked
 
 
 def test_evaluate_growth_passes_on_its_files_and_shows_the_scores(call, asked):
