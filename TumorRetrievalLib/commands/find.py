@@ -46,6 +46,9 @@ def find(
         list[str] | None,
         typer.Option(metavar="BLOCK=NUMBER", help="How much appearance, type, position or extent counts; repeatable."),
     ] = None,
+    jitter: Annotated[
+        int, typer.Option(min=0, max=100, help="Draw each box so often again and tell which cases stay in the list.")
+    ] = 0,
     growth: Annotated[bool, typer.Option(help="Also simulate the growth of tumors that seem to be gliomas.")] = False,
     device: Device = None,
 ) -> None:
@@ -69,6 +72,7 @@ def find(
         model=model,
         filters=Filters(types=tuple(type_ or ()), areas=tuple(area or ()), left_right=tuple(side or ())),
         weights=block_weights,
+        jitter=jitter,
         growth=growth,
         device=device,
     )

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from TumorRetrievalLib.cohort.labels import describe_position
 from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_known_case
-from TumorRetrievalLib.engine.outline import Outline, merge, outline_tumor, tumor_box
+from TumorRetrievalLib.engine.outline import Outline, core_box, merge, outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
 from TumorRetrievalLib.engine.rerank import Query, block_weights
+from TumorRetrievalLib.engine.stability import HitStability, jittered_embeddings, stability
 from TumorRetrievalLib.errors import CannotWrite, InvalidBox
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
@@ -44,7 +46,10 @@ class FindRequest:
     :param index: :param model: folders; the bundled ones when None.
     :param filters: which cases may be found.
     :param weights: block -> factor on its default weight; 2 makes it count double, 0 leaves it out.
+    :param jitter: how often each box is drawn again, a little differently, to see which cases stay in the list; see
+        `engine.stability`.
     :param growth: whether the growth of gliomas is simulated too; see `engine.find_growth`.
+    :param report: whether report.html is drawn, for which the images of every similar case have to be made or read.
     :param device: "cpu", "cuda"...; a GPU if there is one when None.
     """
 
@@ -59,7 +64,9 @@ class FindRequest:
     model: Path | None = None
     filters: Filters = field(default_factory=Filters)
     weights: dict[str, float] = field(default_factory=dict)
+    jitter: int = 0
     growth: bool = False
+    report: bool = True
     device: str | None = None
 
 
@@ -73,13 +80,14 @@ class FoundTumor:
     facts: TumorFacts
     area: str
     hits: list[Hit]
+    stability: list[HitStability] = field(default_factory=list)
 
 
 def find_similar(request: FindRequest, progress: Progress | None = None) -> dict:
     """Find the known cases most similar to the tumor in each box.
 
-    Writes `result.json`, `tumor_core.nii.gz`, `whole_tumor.nii.gz` and `report.html` into `request.out`, and what
-    `engine.rerank` needs to look again with other weights or filters.
+    Writes `result.json`, `tumor_core.nii.gz`, `whole_tumor.nii.gz` and, unless it is not wanted, `report.html` into
+    `request.out`, and what `engine.rerank` needs to look again with other weights or filters.
 
     :param progress: called with a fraction and a message; whatever it raises stops the work.
     :returns: the content of result.json.
@@ -102,42 +110,55 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
     report(0.4, "Reading the tumors")
     with index:
         found = watch.time("tumors", lambda: [_find_one(patient, box, reader, index, request) for box in boxes])
-        report(0.6, "Making the similar cases ready to show")
-        cases = watch.time("cases", lambda: _load_hits(index, found))
+        if request.jitter:
+            report(0.55, "Drawing the boxes again")
+            found = watch.time("jitter", lambda: [_jittered(patient, one, reader, index, request) for one in found])
+        cases = {}
+        if request.report:
+            report(0.6, "Making the similar cases ready to show")
+            cases = watch.time("cases", lambda: _load_hits(index, found))
         facts = {"cases": index.stats()["cases"], "tumors": index.stats()["tumors"], "folder": str(index_folder)}
     report(0.75, "Writing the masks")
     core, whole = watch.time("masks", lambda: _write_masks(request.out, found, patient.t1c.grid))
     notes = [*patient.notes, *reader.notes]
     grown = _grow(request, patient, found, notes, watch, lambda f, m: report(0.75 + 0.05 * f, m))
-    report(0.8, "Drawing the report")
-    page = Report(
-        patient.name,
-        patient.t1c,
-        patient.flair,
-        core,
-        whole,
-        [_report_tumor(tumor, cases, growth) for tumor, growth in zip(found, grown, strict=True)],
-        _report_facts(reader, facts, watch),
-        notes,
-    )
-    watch.time("report", lambda: write_report(request.out / "report.html", page, lambda f, m: report(0.8 + 0.2 * f, m)))
+    if request.report:
+        report(0.8, "Drawing the report")
+        tumors = [_report_tumor(tumor, cases, growth) for tumor, growth in zip(found, grown, strict=True)]
+        page = Report(
+            patient.name, patient.t1c, patient.flair, core, whole, tumors, _report_facts(reader, facts, watch), notes
+        )
+        path = request.out / "report.html"
+        watch.time("report", lambda: write_report(path, page, lambda f, m: report(0.8 + 0.2 * f, m)))
     result = {
-        "tumors": [
-            _result_tumor(tumor) | ({"growth": growth} if growth else {})
-            for tumor, growth in zip(found, grown, strict=True)
-        ],
-        "masks": MASKS,
+        **_result(request, patient, found, grown),
         "device": str(reader.device),
         "seconds": watch.seconds(),
         "model": {key: reader.model.contract.get(key) for key in ("name", "architecture", "weights_sha256")},
         "index": facts,
         "notes": notes,
     }
-    Query(np.array([embed(tumor.facts) for tumor in found]), Path(index_folder), identity).keep(request.out)
+    embeddings = np.array([embed(tumor.facts) for tumor in found])
+    Query(embeddings, Path(index_folder), identity, boxes, request.around, patient.patient_to_atlas).keep(request.out)
     with atomic_file(request.out / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     report(1.0, "Done")
     return result
+
+
+def _result(request: FindRequest, patient: Patient, found: list[FoundTumor], grown: list[dict | None]) -> dict:
+    """What was found, as result.json says it."""
+    to_atlas = patient.patient_to_atlas
+    tumors = [
+        _result_tumor(tumor) | ({"growth": growth} if growth else {})
+        for tumor, growth in zip(found, grown, strict=True)
+    ]
+    return {
+        "tumors": tumors,
+        "around": request.around,
+        "patient_to_atlas": None if to_atlas is None else to_atlas.tolist(),
+        "masks": MASKS,
+    }
 
 
 def _write_masks(out: Path, found: list[FoundTumor], grid: Grid) -> tuple[LabelMap, LabelMap]:
@@ -172,13 +193,21 @@ def _boxes(request: FindRequest, patient: Patient) -> list[Box]:
 def _find_one(patient: Patient, box: Box, reader: TumorReader, index: CaseIndex, request: FindRequest) -> FoundTumor:
     reading = reader.read(patient.scan, box, request.around)
     outline = outline_tumor(reading, box, request.around, reader, patient.t1c.grid)
-    measured = box if request.around == "core" else tumor_box(outline.core, outline, patient.t1c.grid) or box
-    atlas_mm = patient.to_atlas(measured.center)
-    facts = TumorFacts(reading.appearance, reading.types, atlas_mm, np.abs(measured.axes) @ measured.size)
+    facts = patient.facts_about(reading, core_box(box, request.around, outline, patient.t1c.grid))
     weights = block_weights(request.weights)
     hits = nearest_tumors(index, embed(facts), request.k, filters=request.filters, weights=weights)
-    area = "" if atlas_mm is None else describe_position(atlas_mm).area
+    area = "" if facts.atlas_mm is None else describe_position(facts.atlas_mm).area
     return FoundTumor(box, reading, outline, facts, area, hits)
+
+
+def _jittered(
+    patient: Patient, tumor: FoundTumor, reader: TumorReader, index: CaseIndex, request: FindRequest
+) -> FoundTumor:
+    """The same with how stable its hits are."""
+    embeddings = jittered_embeddings(patient, tumor.box, request.around, reader, count=request.jitter)
+    shown = [(hit.case, hit.tumor) for hit in tumor.hits]
+    checked = stability(index, embeddings, shown, request.k, filters=request.filters, factors=request.weights)
+    return replace(tumor, stability=checked)
 
 
 def _grow(request: FindRequest, patient: Patient, found: list[FoundTumor], notes, watch, progress) -> list[dict | None]:
@@ -213,8 +242,9 @@ def _report_tumor(tumor: FoundTumor, cases: dict[str, KnownCase], growth: dict |
             whole=cases[hit.case].whole,
             center_ras=np.asarray(hit.record.box.center),
             provenance=cases[hit.case].provenance,
+            stability=stable.in_words() if stable else "",
         )
-        for hit in tumor.hits
+        for hit, stable in zip_longest(tumor.hits, tumor.stability)
     ]
     return ReportTumor(
         tumor.box,
@@ -247,7 +277,10 @@ def _result_tumor(tumor: FoundTumor) -> dict:
         "atlas_mm": None if tumor.facts.atlas_mm is None else _rounded(tumor.facts.atlas_mm),
         "core_ml": round(tumor.outline.core_ml, 3),
         "whole_ml": round(tumor.outline.whole_ml, 3),
-        "hits": [described_hit(hit) for hit in tumor.hits],
+        "hits": [
+            described_hit(hit) | ({"stability": stable.described()} if stable else {})
+            for hit, stable in zip_longest(tumor.hits, tumor.stability)
+        ],
     }  # fmt: skip
 
 
@@ -260,6 +293,10 @@ def described_hit(hit: Hit) -> dict:
         "blocks": hit.blocks,
         "type": hit.record.type,
         "area": hit.record.area,
+        "left_right": hit.record.left_right,
+        "front_rear": hit.record.front_rear,
+        "upper_lower": hit.record.upper_lower,
+        "linear_size_mm": hit.record.linear_size_mm,
         "volume_ml": hit.record.core_ml,
     }
 

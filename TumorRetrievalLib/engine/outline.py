@@ -59,6 +59,11 @@ def tumor_box(core: np.ndarray, outline: Outline, grid: Grid) -> Box | None:
     return Box.aligned((low + high) / 2, high - low)
 
 
+def core_box(box: Box, around: str, outline: Outline, grid: Grid) -> Box:
+    """The box around the tumor's core: the drawn one, or the core's own where everything was enclosed."""
+    return box if around == "core" else tumor_box(outline.core, outline, grid) or box
+
+
 def merge(outlines: list[Outline], grid: Grid) -> tuple[LabelMap, LabelMap]:
     """The core and whole-tumor masks of all boxes on the scan's grid."""
     core, whole = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)

@@ -10,13 +10,15 @@ from typing import TypeVar
 import numpy as np
 
 from TumorRetrievalLib.errors import GeometryMismatch, RegistrationFailed
+from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_volume
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
 from TumorRetrievalLib.registration.affine import register_to_atlas
 from TumorRetrievalLib.registration.alignment import AtlasAlignment
 from TumorRetrievalLib.resources import resource
 from TumorRetrievalLib.retrieval.crop import Scan
-from TumorRetrievalLib.retrieval.embedder import TumorReader
+from TumorRetrievalLib.retrieval.embedder import Reading, TumorReader
+from TumorRetrievalLib.retrieval.embedding import TumorFacts
 
 T = TypeVar("T")
 
@@ -48,12 +50,29 @@ class Patient:
 
         :raises RegistrationFailed: if that is not possible.
         """
-        self.alignment = register_to_atlas(self.t1c, progress=progress)
-        self.scan = self.scan.with_brain(self._brain_on)
+        self.place(register_to_atlas(self.t1c, progress=progress))
         return self.alignment
+
+    def place(self, alignment: AtlasAlignment) -> None:
+        """Take over where the scan lies in the atlas."""
+        self.alignment = alignment
+        self.scan = self.scan.with_brain(self._brain_on)
 
     def _brain_on(self, grid: Grid) -> LabelMap:
         return self.alignment.brain_on(grid)
+
+    @property
+    def patient_to_atlas(self) -> np.ndarray | None:
+        """Patient RAS mm -> MNI152 mm, shape (4, 4); None if the scan could not be brought to the atlas."""
+        return None if self.alignment is None else self.alignment.patient_to_atlas
+
+    def facts_about(self, reading: Reading, core: Box) -> TumorFacts:
+        """What an embedding is made of.
+
+        :param core: the box around the tumor's core.
+        """
+        size_mm = np.abs(core.axes) @ core.size
+        return TumorFacts(reading.appearance, reading.types, self.to_atlas(core.center), size_mm)
 
     def to_atlas(self, point) -> np.ndarray | None:
         """A point (RAS mm) in MNI152 mm, or None if the scan could not be brought to the atlas."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import UnknownCase, UnreadableFile
+from TumorRetrievalLib.errors import InvalidBox, UnknownCase, UnreadableFile
 from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
 from TumorRetrievalLib.retrieval.case_index import CaseIndex, Hit
 from TumorRetrievalLib.retrieval.filters import Filters
@@ -35,18 +36,31 @@ class Query:
     :param embeddings: one row for each box, shape (n, D), float32.
     :param index: folder of the index that was searched.
     :param model: identity of the model that made the embeddings (`retrieval.embedding.model_identity`).
+    :param boxes: the drawn boxes, RAS mm; empty for a search that was kept before they were.
+    :param around: "core" or "whole", what they enclose.
+    :param patient_to_atlas: patient RAS mm -> MNI152 mm, shape (4, 4); None if that is not known.
     """
 
     embeddings: np.ndarray
     index: Path
     model: str
+    boxes: Sequence[Box] = ()
+    around: str = "core"
+    patient_to_atlas: np.ndarray | None = None
 
     def keep(self, folder: Path) -> None:
         """Write it into a result's folder.
 
         :raises CannotWrite: if that is not possible.
         """
-        content = {"index": str(self.index), "model": self.model, "embeddings": self.embeddings.tolist()}
+        content = {
+            "index": str(self.index),
+            "model": self.model,
+            "embeddings": self.embeddings.tolist(),
+            "boxes": [[part.tolist() for part in (box.center, box.size, box.axes)] for box in self.boxes],
+            "around": self.around,
+            "patient_to_atlas": None if self.patient_to_atlas is None else self.patient_to_atlas.tolist(),
+        }
         with atomic_file(folder / QUERY_FILE) as temporary:
             temporary.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -62,8 +76,16 @@ class Query:
             embeddings = np.array(content["embeddings"], dtype=np.float32)
             if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
                 raise ValueError("embeddings are rows of finite numbers")
-            return cls(embeddings, Path(content["index"]), str(content["model"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            to_atlas = content.get("patient_to_atlas")
+            return cls(
+                embeddings,
+                Path(content["index"]),
+                str(content["model"]),
+                [Box(*parts) for parts in content.get("boxes", [])],
+                str(content.get("around", "core")),
+                None if to_atlas is None else np.array(to_atlas, dtype=float).reshape(4, 4),
+            )
+        except (OSError, ValueError, KeyError, TypeError, InvalidBox) as error:
             raise UnreadableFile(f"{path} does not hold an earlier search ({error}). Search again.") from error
 
 
@@ -106,7 +128,7 @@ def moved(index: CaseIndex, embedding: np.ndarray, liked: Sequence[TumorId], dis
     target = np.asarray(embedding, dtype=np.float64).copy()
     for examples, share in ((liked, _LIKED), (disliked, -_DISLIKED)):
         if examples:
-            target += share * np.mean([_embedding_of(index, *example) for example in examples], axis=0)
+            target += share * np.mean([embedding_of(index, *example) for example in examples], axis=0)
     for part in index.layout.slices.values():
         length = np.linalg.norm(target[part])
         known = np.any(embedding[part] != 0) and length > 0
@@ -114,7 +136,11 @@ def moved(index: CaseIndex, embedding: np.ndarray, liked: Sequence[TumorId], dis
     return target.astype(np.float32)
 
 
-def _embedding_of(index: CaseIndex, case_id: str, tumor_id: str) -> np.ndarray:
+def embedding_of(index: CaseIndex, case_id: str, tumor_id: str) -> np.ndarray:
+    """The embedding of a tumor of the index, shape (D,).
+
+    :raises UnknownCase: if it is not there.
+    """
     numbers = {tumor.id: number for number, tumor in enumerate(index.get(case_id).tumors)}
     if tumor_id not in numbers:
         raise UnknownCase(f"The case {case_id} of {index.folder} has no tumor {tumor_id!r}.")

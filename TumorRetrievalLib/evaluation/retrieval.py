@@ -15,9 +15,9 @@ import numpy as np
 from TumorRetrievalLib.cohort.case import Case
 from TumorRetrievalLib.cohort.splits import split_by_patient
 from TumorRetrievalLib.engine.patient import tumor_reader
-from TumorRetrievalLib.errors import InvalidBox, UnreadableFile
+from TumorRetrievalLib.engine.stability import distorted_inside
+from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.imaging.atomic import atomic_file
-from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.resources import resource
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
@@ -128,23 +128,12 @@ def _with_distorted_boxes(
         scan = Scan.of(made.t1c, made.flair, lambda grid, brain=made.brain: resample_labels(brain, grid))
         rows = []
         for tumor in case.tumors:
-            box = _distorted_inside(tumor.box, scan, rng)
+            box = distorted_inside(tumor.box, scan.t1c.grid, rng)
             reading = reader.read(scan, box, "core")
             place = atlas_position(plan, box.center)
             rows.append(embed(TumorFacts(reading.appearance, reading.types, place, box.size)))
         vectors[case.id] = np.array(rows)
     return vectors
-
-
-def _distorted_inside(box: Box, scan: Scan, rng: np.random.Generator) -> Box:
-    """A distorted box that still touches the scan."""
-    while True:
-        distorted = box.distorted(rng)
-        try:
-            distorted.voxel_hull(scan.t1c.grid)
-        except InvalidBox:
-            continue
-        return distorted
 
 
 def _score(asking: Labelled, gallery: Labelled, layout, weights: dict[str, float]) -> dict[str, float]:

@@ -30,6 +30,11 @@ class AtlasAlignment:
     skull_stripped: bool
     seconds: float
 
+    @classmethod
+    def remembered(cls, patient_to_atlas: np.ndarray) -> "AtlasAlignment":
+        """An alignment of which only the map was kept; how good it was is not known any more (NaN)."""
+        return cls(patient_to_atlas, np.nan, np.nan, stage="remembered", skull_stripped=False, seconds=0.0)
+
     @cached_property
     def atlas_to_patient(self) -> np.ndarray:
         """Atlas RAS mm -> patient RAS mm, shape (4, 4)."""

@@ -28,6 +28,7 @@ class ReportHit:
     :param whole: its whole tumor with oedema, if it is known.
     :param center_ras: middle of its tumor in the case's own RAS mm, shape (3,).
     :param provenance: where the case is from; begins with "synthetic" when it was made and not scanned.
+    :param stability: what became of it when the box was drawn again, in words; "" if that was not tried.
     """
 
     case: str
@@ -43,6 +44,7 @@ class ReportHit:
     whole: LabelMap | None
     center_ras: np.ndarray
     provenance: str
+    stability: str = ""
 
     @property
     def synthetic(self) -> bool:

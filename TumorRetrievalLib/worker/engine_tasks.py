@@ -7,14 +7,20 @@ the last searches.
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
+
 from TumorRetrievalLib.cohort.case import Tumor
 from TumorRetrievalLib.engine.find import FindRequest, described_hit, find_similar, prepare_folder
-from TumorRetrievalLib.engine.known_cases import load_known_case
+from TumorRetrievalLib.engine.index_map import map_of, positions_of
+from TumorRetrievalLib.engine.known_cases import KnownCase, load_known_case
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.engine.rerank import QUERY_FILE, Query, rerank
 from TumorRetrievalLib.engine.segment import SegmentRequest, segment_brain
-from TumorRetrievalLib.errors import InvalidRequest
+from TumorRetrievalLib.engine.stability import JITTERS, check_search
+from TumorRetrievalLib.errors import InvalidRequest, RegistrationFailed
 from TumorRetrievalLib.imaging.files import write_labels, write_volume
+from TumorRetrievalLib.imaging.volume import Volume
+from TumorRetrievalLib.registration.affine import register_to_atlas
 from TumorRetrievalLib.registration.atlas import load_atlas
 from TumorRetrievalLib.resources import resource
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
@@ -27,6 +33,7 @@ from TumorRetrievalLib.worker.growth_task import TASKS as GROWTH_TASKS
 from TumorRetrievalLib.worker.tasks import Progress, Task
 
 _QUERIES_KEPT = 16
+_PLACES_KEPT = 1000
 
 
 class _Warm:
@@ -35,6 +42,7 @@ class _Warm:
     def __init__(self):
         self._index: tuple[tuple, CaseIndex] | None = None
         self._queries: OrderedDict[tuple, Query] = OrderedDict()
+        self._places: OrderedDict[tuple, np.ndarray | None] = OrderedDict()
 
     def index(self, folder: Path, model: str | None) -> CaseIndex:
         """An index, checked and opened once, until somebody writes to it.
@@ -59,6 +67,19 @@ class _Warm:
         while len(self._queries) > _QUERIES_KEPT:
             self._queries.popitem(last=False)
         return self._queries[state]
+
+    def case_to_atlas(self, folder: Path, case_id: str, t1c: Volume, progress: Progress) -> np.ndarray | None:
+        """Where a case lies in the atlas, shape (4, 4); None if it could not be brought there."""
+        key = (folder, _state_of(folder / MANIFEST), case_id)
+        if key not in self._places:
+            try:
+                alignment = register_to_atlas(t1c, progress=lambda f, _: progress(0.6 + 0.4 * f, "Finding its place"))
+                self._places[key] = alignment.patient_to_atlas
+            except RegistrationFailed:
+                self._places[key] = None
+            while len(self._places) > _PLACES_KEPT:
+                self._places.popitem(last=False)
+        return self._places[key]
 
 
 _warm = _Warm()
@@ -113,6 +134,7 @@ def find(given: dict, progress: Progress) -> dict:
         model=arguments.get("model", read.path),
         filters=arguments.get("filters", read.filters, Filters()),
         weights=arguments.get("weights", read.weights, {}),
+        report=arguments.get("report", read.flag, True),
         device=arguments.get("device", read.text),
     )
     arguments.done()
@@ -132,16 +154,74 @@ def look_again(given: dict, progress: Progress) -> dict:
     arguments = Arguments(given)
     folder, tumor = arguments.needed("result", read.path), arguments.get("tumor", read.row, 0)
     k = arguments.get("k", read.count, 5)
-    filters, weights = arguments.get("filters", read.filters), arguments.get("weights", read.weights)
-    liked, disliked = arguments.get("more", read.tumors, []), arguments.get("less", read.tumors, [])
+    wishes = _wishes(arguments)
     arguments.done()
     query = _warm.query(folder)
     if tumor >= len(query.embeddings):
         raise InvalidRequest(f"The search in {folder} had {len(query.embeddings)} boxes; there is no number {tumor}.")
     index = _warm.index(query.index, query.model)
     embedding = query.embeddings[tumor]
-    hits = rerank(index, embedding, k, filters=filters, factors=weights, liked=liked, disliked=disliked)
-    return {"hits": [described_hit(hit) for hit in hits]}
+    return {"hits": [described_hit(hit) for hit in rerank(index, embedding, k, **wishes)]}
+
+
+def _wishes(arguments: Arguments) -> dict:
+    """What decides the order of a list, as `engine.rerank` takes it."""
+    return {
+        "filters": arguments.get("filters", read.filters),
+        "factors": arguments.get("weights", read.weights),
+        "liked": arguments.get("more", read.tumors, []),
+        "disliked": arguments.get("less", read.tumors, []),
+    }
+
+
+def check_boxes(given: dict, progress: Progress) -> dict:
+    """Draw the box of an earlier search again, a little differently, and see which of its similar cases stay.
+
+    Arguments: those of `rerank`, and `t1c` and `flair`, the scans of that search, `model`, `device`, and `boxes`, how
+    often the box is drawn.
+
+    :returns: `hits`: for each of the `k` listed tumors its `case`, `tumor`, and what result.json calls its `stability`.
+    """
+    arguments = Arguments(given)
+    folder, tumor = arguments.needed("result", read.path), arguments.get("tumor", read.row, 0)
+    t1c, flair = arguments.needed("t1c", read.path), arguments.get("flair", read.path)
+    model, device = arguments.get("model", read.path), arguments.get("device", read.text)
+    k, count = arguments.get("k", read.count, 5), arguments.get("boxes", read.count, JITTERS)
+    wishes = _wishes(arguments)
+    arguments.done()
+    query = _warm.query(folder)
+    index = _warm.index(query.index, query.model)
+    checked = check_search(
+        query, tumor, index, t1c, flair, k=k, model=model, device=device, count=count, progress=progress, **wishes
+    )
+    return {"hits": [{"case": one.case, "tumor": one.tumor, "stability": one.described()} for one in checked]}
+
+
+def map_tumors(given: dict, progress: Progress) -> dict:
+    """The map of an index, and where the tumors of an earlier search lie on it.
+
+    Arguments: `index` (folder; the bundled one where absent), `result` (folder of a search; its index is shown then),
+    `also` (tumors of the index whose place is wanted even if they are not on the map).
+
+    :returns: `tumors` (a list of `case`, `tumor`, `type`, `area`, `left_right` for each point), `points`, `queries`
+        (one for each box of the search) and `also` (lists of two coordinates from -1 to 1); `known`, how many tumors
+        the index holds.
+    """
+    arguments = Arguments(given)
+    folder, searched = arguments.get("index", read.path), arguments.get("result", read.path)
+    also = arguments.get("also", read.tumors, [])
+    arguments.done()
+    query = None if searched is None else _warm.query(searched)
+    index = _warm.index(query.index, query.model) if query else _warm.index(folder or resource("Index"), None)
+    known = map_of(index, progress)
+    tumors = [
+        [case_id, tumor.id, tumor.type or "", tumor.area or "", tumor.left_right or ""]
+        for case_id, tumor in known.tumors
+    ]
+    places = {"points": known.points, "queries": known.place(query.embeddings) if query else np.zeros((0, 2)),
+              "also": positions_of(index, known, also)}  # fmt: skip
+    rounded = {name: np.round(place.astype(float), 4).tolist() for name, place in places.items()}
+    return {"tumors": tumors, "known": len(index), **rounded}
 
 
 def segment(given: dict, progress: Progress) -> dict:
@@ -162,22 +242,34 @@ def segment(given: dict, progress: Progress) -> dict:
 
 
 def case(given: dict, progress: Progress) -> dict:
-    """Write a known case as files that can be shown.
+    """Write a known case as files that can be shown, and say where it lies in the atlas.
 
-    Arguments: `case` (id), `out` (folder), `index` (folder; the bundled one where absent).
+    Arguments: `case` (id), `out` (folder; nothing is written where it is absent), `index` (folder; the bundled one
+    where absent), `atlas` (whether the way to the atlas is wanted: a registration, the first time it is asked for).
 
     :returns: `files` (t1c and, where the case has them, flair, core, whole: names in `out`), `tumors`, `patient`,
-        `provenance`.
+        `provenance`; and `case_to_atlas`, case RAS mm -> MNI152 mm (4 x 4), null where it is unknown or not wanted.
     """
     arguments = Arguments(given)
-    case_id, out = arguments.needed("case", read.text), arguments.needed("out", read.path)
+    case_id, out = arguments.needed("case", read.text), arguments.get("out", read.path)
     folder = arguments.get("index", read.path) or resource("Index")
+    aligned = arguments.get("atlas", read.flag, False)
     arguments.done()
     record = _warm.index(folder, None).get(case_id)
-    prepare_folder(out)
+    if out is not None:
+        prepare_folder(out)
     progress(0.1, f"Making {case_id} ready to show")
     images = load_known_case(record)
     progress(0.6, f"Making {case_id} ready to show")
+    files = {} if out is None else _written(images, out)
+    to_atlas = _warm.case_to_atlas(folder, case_id, images.t1c, progress) if aligned else None
+    tumors = [_described_tumor(tumor) for tumor in record.tumors]
+    shown = {"files": files, "tumors": tumors, "patient": record.patient, "provenance": images.provenance}
+    return {**shown, "case_to_atlas": None if to_atlas is None else to_atlas.tolist()}
+
+
+def _written(images: KnownCase, out: Path) -> dict[str, str]:
+    """Write a case's images into a folder. :returns: image -> its file."""
     files = {}
     writers = {"t1c": write_volume, "flair": write_volume, "core": write_labels, "whole": write_labels}
     for name, write in writers.items():
@@ -186,8 +278,7 @@ def case(given: dict, progress: Progress) -> dict:
         if image is not None:
             files[name] = f"{name}.nii"
             write(out / files[name], image)
-    tumors = [_described_tumor(tumor) for tumor in record.tumors]
-    return {"files": files, "tumors": tumors, "patient": record.patient, "provenance": images.provenance}
+    return files
 
 
 def _described_tumor(tumor: Tumor) -> dict:
@@ -204,6 +295,8 @@ TASKS: dict[str, Task] = {
     "warm_up": warm_up,
     "find": find,
     "rerank": look_again,
+    "stability": check_boxes,
+    "map": map_tumors,
     "segment": segment,
     "case": case,
     **GROWTH_TASKS,

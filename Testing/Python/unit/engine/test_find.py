@@ -41,6 +41,36 @@ def test_a_scan_and_a_box_lead_to_similar_cases_masks_and_a_report(request_for, 
     assert "research use only" in page.lower() and "diagnosis" not in page.lower()
 
 
+def test_a_hit_names_its_sides_and_its_largest_diameter(request_for, tiny_index):
+    from TumorRetrievalLib.retrieval.case_index import CaseIndex
+
+    result = find_similar(request_for())
+
+    with CaseIndex.open(tiny_index) as index:
+        for hit in result["tumors"][0]["hits"]:
+            (record,) = [tumor for tumor in index.get(hit["case"]).tumors if tumor.id == hit["tumor"]]
+            for name in ("left_right", "front_rear", "upper_lower", "linear_size_mm"):
+                assert hit[name] == getattr(record, name) and hit[name]
+
+
+def test_without_a_report_the_answer_is_the_same_and_no_case_is_made_ready(request_for, monkeypatch, tmp_path):
+    with_report = find_similar(request_for())
+    monkeypatch.setattr("TumorRetrievalLib.engine.find.load_known_case", lambda record: pytest.fail("not needed"))
+
+    result = find_similar(request_for(report=False, out=tmp_path / "other"))
+
+    assert result["tumors"] == with_report["tumors"] and "report" not in result["seconds"]
+    assert not (tmp_path / "other" / "report.html").exists() and (tmp_path / "other" / "tumor_core.nii.gz").exists()
+
+
+def test_the_way_to_the_atlas_is_answered_and_leads_to_the_named_place(request_for):
+    result = find_similar(request_for())
+
+    (tumor,) = result["tumors"]
+    place = np.array(result["patient_to_atlas"]) @ (*tumor["box"]["center_ras"], 1)
+    assert np.allclose(place[:3], tumor["atlas_mm"], atol=0.02)
+
+
 def test_the_sample_patients_place_is_found_where_the_synthesis_put_it(request_for):
     from TumorRetrievalLib.synthesis.scan import synthesize
 
@@ -98,6 +128,7 @@ def test_without_a_place_in_the_atlas_the_other_blocks_decide_and_the_user_is_to
     assert result["tumors"][0]["atlas_mm"] is None and result["tumors"][0]["area"] == ""
     assert all(hit["blocks"]["position"] == 0 for hit in result["tumors"][0]["hits"])
     assert any("Nothing fits." in note for note in result["notes"])
+    assert result["patient_to_atlas"] is None
 
 
 def test_nothing_leaves_the_machine(request_for, monkeypatch):

@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from TumorRetrievalLib.engine.rerank import QUERY_FILE, Query, block_weights, moved, rerank
 from TumorRetrievalLib.errors import UnknownCase, UnreadableFile
+from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, DEFAULT_WEIGHTS
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
 from TumorRetrievalLib.retrieval.filters import Filters
@@ -32,16 +35,39 @@ def cosine(index, embedding, tumor, name) -> float:
 
 
 def test_a_search_that_is_kept_comes_back_bit_for_bit(asked, tmp_path):
-    Query(asked[None], tmp_path / "index", "b" * 64).keep(tmp_path)
+    turned = Box((1, 2, 3), (10, 20, 30), [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    to_atlas = np.array([[1.1, 0, 0, -4], [0, 0.9, 0.1, 7], [0, 0, 1, 1 / 3], [0, 0, 0, 1]])
+    Query(asked[None], tmp_path / "index", "b" * 64, [turned], "whole", to_atlas).keep(tmp_path)
 
     again = Query.kept(tmp_path)
 
-    assert np.array_equal(again.embeddings, asked[None])
-    assert (again.index, again.model) == (tmp_path / "index", "b" * 64)
+    assert np.array_equal(again.embeddings, asked[None]) and np.array_equal(again.patient_to_atlas, to_atlas)
+    assert (again.index, again.model, again.around) == (tmp_path / "index", "b" * 64, "whole")
+    (box,) = again.boxes
+    assert all(np.array_equal(getattr(box, name), getattr(turned, name)) for name in ("center", "size", "axes"))
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"index": "i", "model": "m", "embeddings": [[1], [1, 2]]}',
-                                     '{"index": "i", "model": "m", "embeddings": [[NaN]]}'])  # fmt: skip
+def test_a_search_that_was_kept_without_its_boxes_is_still_ranked(asked, tmp_path):
+    (tmp_path / QUERY_FILE).write_text(json.dumps({"index": "i", "model": "m", "embeddings": [asked.tolist()]}))
+
+    again = Query.kept(tmp_path)
+
+    assert again.boxes == [] and again.patient_to_atlas is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"index": "i", "model": "m", "embeddings": [[1], [1, 2]]}',
+        '{"index": "i", "model": "m", "embeddings": [[NaN]]}',
+        '{"index": "i", "model": "m", "embeddings": [[1]], "boxes": [[[0, 0, 0]]]}',
+        '{"index": "i", "model": "m", "embeddings": [[1]], "patient_to_atlas": [1]}',
+    ],
+)
 def test_a_damaged_search_is_named_with_the_way_out(tmp_path, content):
     (tmp_path / QUERY_FILE).write_text(content)
 
