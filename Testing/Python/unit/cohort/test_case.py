@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from TumorRetrievalLib.cohort.case import Case, Tumor
+from TumorRetrievalLib.cohort.case import Case, MaskLabels, Tumor
 from TumorRetrievalLib.errors import UnknownLabel
 
 
@@ -44,3 +44,16 @@ def test_a_case_names_itself_and_its_patient(names):
 def test_two_tumors_of_a_case_cannot_share_an_id():
     with pytest.raises(ValueError, match="each tumor needs an id of its own"):
         Case(id="c", patient="p", tumors=[Tumor(id="1"), Tumor(id="1")])
+
+
+@pytest.mark.parametrize(
+    ("core", "whole", "says"), [((1,), (), "from 1 on"), ((0,), (0, 1), "from 1 on"), ((3,), (1, 2), "must be among")]
+)
+def test_the_core_is_a_part_of_the_whole_tumor(core, whole, says):
+    with pytest.raises(ValueError, match=says):
+        MaskLabels(core, whole, "ours")
+
+
+def test_a_mask_is_drawn_by_somebody_known():
+    with pytest.raises(ValueError, match="expert, network"):
+        Case(id="c", patient="p", mask_origin="me")
