@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from TumorRetrievalLib.commands.options import Device, Index, Model
+from TumorRetrievalLib.commands.options import Device, Index, Model, SliceNetworks, SliceProtocols
 from TumorRetrievalLib.commands.output import show_scores, shown_progress
 
 app = typer.Typer(help="Measure how good the results are.", no_args_is_help=True)
@@ -43,6 +43,45 @@ def evaluate_retrieval_command(
         )
     tables = {name: table for name, table in result.items() if isinstance(table, dict)}
     show_scores({f"{name}, {which}": row for name, table in tables.items() for which, row in table.items()})
+
+
+@app.command("slices")
+def evaluate_slices_command(
+    data: Annotated[Path, typer.Option(help="Slices: .npz with image, label, mask_packed and fold.")],
+    network: Annotated[
+        SliceNetworks, typer.Option(help="That of Mueller Ferreira et al. 2024, or a stronger one.")
+    ] = SliceNetworks.best,
+    protocol: Annotated[
+        SliceProtocols | None,
+        typer.Option(help="Train for it (long): by patients, or by random slices as in the paper, which leaks."),
+    ] = None,
+    model: Model = None,
+    runs: Annotated[Path | None, typer.Option(help="Keep the protocol's trainings here; stopped ones go on.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many trainings of the protocol.")] = None,
+    note_in: Annotated[Path | None, typer.Option(help="Also keep the scores in this model's contract.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+) -> None:
+    """Type and outline of single slices, with the trained weights, or with networks trained for a protocol."""
+    from TumorRetrievalLib.evaluation.slices import evaluate_slices
+
+    with shown_progress() as progress:
+        result = evaluate_slices(
+            data,
+            network=network.value,
+            protocol=None if protocol is None else protocol.value,
+            model=model,
+            runs=runs,
+            limit=limit,
+            note_in=note_in,
+            json_path=json_path,
+            progress=progress,
+        )
+    columns = ("accuracy", "precision", "recall", "iou")
+    rows = {"all": result, **result.get("trainings", {}), **result["per_class"]}
+    if "not_trained_on" in result:
+        rows["not trained on"] = result["not_trained_on"]
+    print(f"{result['parameters']} parameters. {result['note']}")
+    show_scores({name: {column: row.get(column) for column in columns} for name, row in rows.items()})
 
 
 @app.command("growth-table")

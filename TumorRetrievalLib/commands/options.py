@@ -16,6 +16,20 @@ class Around(str, Enum):
     whole = "whole"
 
 
+class SliceNetworks(str, Enum):
+    """The networks for slices."""
+
+    paper = "paper"
+    best = "best"
+
+
+class SliceProtocols(str, Enum):
+    """How slices are divided for training and testing."""
+
+    patients = "patients"
+    random = "random"
+
+
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; without it a GPU if there is one.")]
 Model = Annotated[Path | None, typer.Option(help="Folder of the model; without it the bundled one.")]
 Index = Annotated[Path | None, typer.Option(help="Folder of the case index; without it the bundled one.")]

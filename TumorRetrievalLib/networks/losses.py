@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from TumorRetrievalLib.networks.autoencoder import Reconstruction
 from TumorRetrievalLib.networks.batch import Batch, Output
+from TumorRetrievalLib.networks.slice_losses import paper_slice_loss, slice_loss
 
 # Voxels added to both sides of the Dice fraction: a mask of a few voxels must not decide the step.
 DICE_SMOOTHING = 20.0
@@ -94,7 +95,13 @@ def divergence_from_standard_normal(mean: torch.Tensor, log_variance: torch.Tens
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
 
 
-LOSSES = {"default": default_loss, "paper": paper_loss, "reconstruction": reconstruction_loss}
+LOSSES = {
+    "default": default_loss,
+    "paper": paper_loss,
+    "reconstruction": reconstruction_loss,
+    "slices": slice_loss,
+    "slices_paper": paper_slice_loss,
+}
 
 
 def _cross_entropy(output: Output, batch: Batch, task: str) -> torch.Tensor:

@@ -21,6 +21,7 @@ from TumorRetrievalLib.networks.autoencoder import MaskAutoencoder
 from TumorRetrievalLib.networks.default import DefaultNetwork
 from TumorRetrievalLib.networks.device import choose_device
 from TumorRetrievalLib.networks.pisov import PisovNetwork
+from TumorRetrievalLib.networks.slices import PaperSliceNetwork, SliceNetwork
 
 WEIGHTS_NAME = "weights.safetensors"
 CONTRACT_NAME = "model.json"
@@ -30,6 +31,8 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "default": DefaultNetwork,
     "pisov": PisovNetwork,
     "mask_autoencoder": MaskAutoencoder,
+    "slices_best": SliceNetwork,
+    "slices_paper": PaperSliceNetwork,
 }
 
 # Above this rounding error, as a share of its largest number, a kernel keeps float32. Half precision rounds by at most
