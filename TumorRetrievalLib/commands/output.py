@@ -87,6 +87,34 @@ def show_examination(rows: list[tuple[str, str, str, bool]]) -> None:
     Console().print(table)
 
 
+def show_listing(plan: dict) -> None:
+    """The cases that a dry run has found, one row each."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("case", "patient", "labels", "mask", "flair"):
+        table.add_column(name, no_wrap=name == "case")
+    for row in plan["cases"]:
+        mask = row["mask_scheme"] or "yes" if row["mask"] else "none: the network's"
+        known = " (indexed)" if row["case"] in plan["already"] else ""
+        words = (row["case"] + known, row["patient"], row["labels"], mask, "yes" if row["flair"] else "no")
+        table.add_row(*(escape(word) for word in words))
+    _table_console().print(table)
+
+
+def show_outcome(result: dict) -> None:
+    """What became of the cases of an archive; notes and problems on stderr."""
+    for note in result["notes"]:
+        print(f"Note: {note}", file=sys.stderr)
+    for problem in result["problems"]:
+        print(f"Left out: {problem['path']}: {problem['reason']}", file=sys.stderr)
+    if "added" in result:
+        outlined = len(result["network_masks"])
+        by_network = f" ({outlined} outlined by the network)" if outlined else ""
+        added = f"Added {len(result['added'])}{by_network}, already there {len(result['already'])}"
+        print(f"{added}, left out {len(result['problems'])}. The index holds {result['index']['cases']} cases.")
+    else:
+        print(f"{len(result['cases'])} cases would be indexed, {len(result['problems'])} left out.")
+
+
 def show_scores(rows: dict[str, dict[str, float | None]]) -> None:
     """A table of scores: name of a row -> name of a column -> value, empty where there is none."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.case import Case, SyntheticRecipe
-from TumorRetrievalLib.errors import CannotWrite, TumorRetrievalError, UnreadableFile
+from TumorRetrievalLib.engine.foci import masks_of
+from TumorRetrievalLib.errors import CannotWrite, InvalidImage, TumorRetrievalError, UnreadableFile
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
@@ -18,19 +19,19 @@ from TumorRetrievalLib.imaging.volume import LabelMap, Volume
 SYNTHESIS_VERSION = 1
 """Part of a cached scan's name. Raise it whenever a seed would make another scan."""
 CACHE_LIMIT_BYTES = 1_000_000_000
-OEDEMA = 2
-"""The label of oedema in every BraTS label scheme; all other labels belong to the tumor core."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownCase:
     """The images of a case in the index, all in one world space.
 
+    :param t1c: None where it cannot be shown; the provenance then says why.
     :param flair: :param core: :param whole: None where the case has none.
-    :param provenance: where the case is from; begins with "synthetic" if it was not scanned.
+    :param provenance: where the case is from, and who drew its outlines if no person did; begins with "synthetic" if it
+        was not scanned.
     """
 
-    t1c: Volume
+    t1c: Volume | None
     flair: Volume | None
     core: LabelMap | None
     whole: LabelMap | None
@@ -41,21 +42,52 @@ def load_known_case(case: Case) -> KnownCase:
     """The images of a case: from its files, or made again from its recipe (at most two seconds) or the cache.
 
     :raises UnreadableFile: if a file is damaged or the archive has moved.
+    :raises InvalidImage: if a file is no longer what it was.
     """
     if case.recipe is not None:
         return _synthetic_case(case.recipe, case.provenance)
     if case.t1c is None:
         raise UnreadableFile(f"The case {case.id} holds labels only: it has no scan to show.")
-    mask = None if case.mask is None else read_labels(case.mask)
-    core = None if mask is None else LabelMap((mask.data != 0) & (mask.data != OEDEMA), mask.affine)
-    whole = None if mask is None else LabelMap(mask.data != 0, mask.affine)
+    for path in (case.t1c, case.flair, case.mask):
+        if path is not None and not path.exists():
+            raise UnreadableFile(
+                f"The case {case.id} cannot be shown: there is no {path}. If its archive has moved, say where it is "
+                f"now: tumor-retrieval index relocate INDEX FOLDER"
+            )
+    core, whole = (None, None) if case.mask is None else masks_of(read_labels(case.mask), case.mask_labels)
     flair = None if case.flair is None else read_volume(case.flair)
-    return KnownCase(read_volume(case.t1c), flair, core, whole, case.provenance)
+    return KnownCase(read_volume(case.t1c), flair, core, whole, _provenance(case))
+
+
+def load_if_possible(case: Case) -> KnownCase:
+    """The images of a case, or none of them and the reason: a case is similar whether or not its scan is at hand."""
+    try:
+        return load_known_case(case)
+    except (UnreadableFile, InvalidImage) as error:
+        said = _provenance(case)
+        return KnownCase(None, None, None, None, f"{said}; {error}" if said else str(error))
+
+
+def forget_cached(case: Case) -> None:
+    """Remove what the cache holds of a case.
+
+    :raises CannotWrite: if that is not possible.
+    """
+    if case.recipe is not None:
+        path = _cached_path(case.recipe)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{path} cannot be removed: {error.strerror or error}. Remove it.") from error
+
+
+def _provenance(case: Case) -> str:
+    drawn = "outlined by the network, not by a person" if case.mask_origin == "network" else ""
+    return "; ".join(part for part in (case.provenance, drawn) if part)
 
 
 def _synthetic_case(recipe: SyntheticRecipe, provenance: str) -> KnownCase:
-    name = f"v{SYNTHESIS_VERSION}-{recipe.seed}-{recipe.tumor_type.replace(' ', '-')}-{recipe.lesion_count}.npz"
-    path = cache_folder() / name
+    path = _cached_path(recipe)
     cached = _read_cached(path, provenance)
     if cached is not None:
         return cached
@@ -65,6 +97,11 @@ def _synthetic_case(recipe: SyntheticRecipe, provenance: str) -> KnownCase:
     case = KnownCase(scan.t1c, scan.flair, scan.core, scan.whole, provenance)
     _keep(path, case)
     return case
+
+
+def _cached_path(recipe: SyntheticRecipe) -> Path:
+    name = f"v{SYNTHESIS_VERSION}-{recipe.seed}-{recipe.tumor_type.replace(' ', '-')}-{recipe.lesion_count}.npz"
+    return cache_folder() / name
 
 
 def in_parallel(loaders: list) -> list[KnownCase]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.engine.known_cases import OEDEMA
 from TumorRetrievalLib.engine.outline import outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, open_patient, tumor_reader
 from TumorRetrievalLib.errors import UnreadableFile
@@ -25,6 +24,9 @@ SCORES = (
     "ellipsoid_core_in_box",
     "ellipsoid_whole_in_box",
 )
+
+OEDEMA = 2
+"""The label of oedema in the masks of `--cases`; all their other labels belong to the tumor core."""
 
 
 def evaluate_segmentation(

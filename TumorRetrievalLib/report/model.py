@@ -22,7 +22,7 @@ class ReportHit:
     :param type: tumor type, or "" when unknown.
     :param area: anatomical area, or "" when unknown.
     :param volume_ml: volume of the tumor in millilitres, or None when unknown.
-    :param t1c: the case's contrast-enhanced T1 scan.
+    :param t1c: the case's contrast-enhanced T1 scan; None where it is not at hand, and `provenance` says why.
     :param flair: its FLAIR scan, if there is one.
     :param core: its tumor core, if it is known.
     :param whole: its whole tumor with oedema, if it is known.
@@ -38,7 +38,7 @@ class ReportHit:
     type: str
     area: str
     volume_ml: float | None
-    t1c: Volume
+    t1c: Volume | None
     flair: Volume | None
     core: LabelMap | None
     whole: LabelMap | None

@@ -143,16 +143,20 @@ def clear_masks(folder: Path, database: sqlite3.Connection) -> None:
 
 def clear_litter(folder: Path) -> None:
     """Remove what earlier generations and failed or killed writers left; only for the holder of the lock."""
+    for path in litter(folder):
+        # On Windows a file that a reader has open stays until the next writer.
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def litter(folder: Path) -> list[Path]:
+    """The files of earlier generations, and of writers that failed or were killed."""
     try:
         manifest = read_manifest(folder)
     except (UnreadableFile, IndexDamaged):
-        return  # nothing tells what is litter
+        return []  # nothing tells what is litter
     current = {MANIFEST, manifest.cases_path(folder).name, manifest.vectors_path(folder).name}
-    for path in folder.iterdir():
-        if path.name not in current and _OUR_FILES.fullmatch(path.name):
-            # On Windows a file that a reader has open stays until the next writer.
-            with contextlib.suppress(OSError):
-                path.unlink()
+    return [path for path in folder.iterdir() if path.name not in current and _OUR_FILES.fullmatch(path.name)]
 
 
 def _next_number(folder: Path) -> int:

@@ -34,11 +34,11 @@ MAY_IMPORT["cli"] = set(MAY_IMPORT)
 HOMES = {
     "torch": (
         *("networks/", "training/", "synthesis/", "growth/", "retrieval/embedder.py"),
-        *("engine/doctor.py", "engine/build_index.py"),  # they ask for devices and set the threads of processes
+        *("engine/doctor.py", "engine/processes.py"),  # they ask for devices and set the threads of processes
     ),
     "faiss": (
         *("retrieval/", "growth/latent_search"),
-        *("engine/build_index.py", "worker/tasks.py"),  # they import it before torch
+        *("engine/processes.py", "worker/tasks.py"),  # they import it before torch
     ),
     "slicer": ("scene/",),
     "vtk": ("scene/",),
@@ -52,7 +52,9 @@ LIGHT_ROOMS = (
 )  # fmt: skip
 """Rooms whose files import heavy packages only where they use them: 3D Slicer's own process loads most of them."""
 
-FOR_THE_WORKER = ("retrieval/embedder.py", "engine/", "worker/engine_tasks.py", "worker/growth_task.py")
+FOR_THE_WORKER = (
+    "retrieval/embedder.py", "engine/", "worker/engine_tasks.py", "worker/growth_task.py", "worker/index_tasks.py",
+)  # fmt: skip
 """Parts of these that read tumors with a network, and so load PyTorch: only a process of their own imports them."""
 
 FOR_SLICER_ALL_THE_SAME = ("engine/doctor.py", "engine/__init__.py")
