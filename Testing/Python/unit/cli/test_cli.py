@@ -290,7 +290,7 @@ def test_building_an_index_passes_on_its_options(call, monkeypatch):
     module.build_bundled_index = lambda out, **options: asked.update(options, out=out) or {"cases": 3}
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
-    code, said, _ = call("index", "build", "--out", "idx", "--model", "net", "--workers", "2")
+    code, said, _ = call("index", "build-synthetic", "--out", "idx", "--model", "net", "--workers", "2")
 
     assert (code, json.loads(said)) == (0, {"cases": 3})
     assert (asked["out"], asked["model"], asked["workers"]) == (Path("idx"), Path("net"), 2)
