@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("picture", type=Path, help="the PNG to write")
     parser.add_argument("--flair", type=Path)
     parser.add_argument("--box", action="append", required=True, help="R,A,S,dR,dA,dS in mm, around the enhancing core")
+    parser.add_argument("--growth", action="store_true", help="fit a growth simulation, and show the panel at its end")
+    parser.add_argument("--views", action="store_true", help="show the views before the comparison")
     parser.add_argument("--size", type=int, nargs=2, default=(1440, 900), metavar=("WIDTH", "HEIGHT"))
     options = parser.parse_args(arguments)
     prepare()
@@ -64,7 +66,24 @@ def _search(options) -> str:
     panel.query.find()
     _wait(lambda: panel.query.failure or panel.compare.failure or _all_is_shown(panel))
     failure = panel.query.failure or panel.compare.failure
+    if failure is None and options.views:
+        panel.compare.close()
+    if failure is None and options.growth:
+        failure = _grow(panel)
     return failure.message if failure else ""
+
+
+def _grow(panel):
+    """Fit a growth simulation and bring its panel into sight. :returns: the failure, or None."""
+    from Testing.SlicerHost import host
+
+    panel.growth.startFit(bent=True)
+    _wait(lambda: not panel.growth.isFitting)
+    host.settle()
+    scrolled = host.slicer.app.window.panel
+    scrolled.ensureWidgetVisible(panel.growthPanel.ui.growthNotes)
+    scrolled.verticalScrollBar().setValue(panel.growthPanel.widget.y)
+    return panel.growth.failure
 
 
 def _all_is_shown(panel) -> bool:

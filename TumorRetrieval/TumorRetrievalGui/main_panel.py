@@ -7,6 +7,8 @@ import qt
 from TumorRetrievalGui.case_loader import CaseLoader, PictureQueue
 from TumorRetrievalGui.compare_logic import MOST, CompareLogic
 from TumorRetrievalGui.compare_panel import ComparePanel
+from TumorRetrievalGui.growth_logic import GrowthLogic
+from TumorRetrievalGui.growth_panel import GrowthPanel
 from TumorRetrievalGui.log import Log
 from TumorRetrievalGui.parameters import QueryParameters, guessScans
 from TumorRetrievalGui.query_logic import QueryLogic
@@ -57,9 +59,11 @@ class MainPanel:
         loader = CaseLoader(self.tasks, self.files, self.settings)
         self.pictures = PictureQueue(loader)
         self.compare = CompareLogic(parameters, loader)
+        self.growth = GrowthLogic(parameters, self.tasks, self.files, self.settings, dependencies.ensureInstalled)
         self.queryPanel = QueryPanel(layout, self.query)
         self.resultsPanel = ResultsPanel(layout, self.results, MOST)
         self.comparePanel = ComparePanel(layout, self.compare)
+        self.growthPanel = GrowthPanel(layout, self.growth)
         self.settingsPanel = SettingsPanel(layout, self.settings, self.log)
         note = qt.QLabel(_("For research use only: similar cases inform a reader and decide nothing."))
         note.setWordWrap(True)
@@ -69,9 +73,11 @@ class MainPanel:
         self.resultsPanel.compareWanted.connect(self.compare.open)
         loader.pictured.connect(self.resultsPanel.table.setPicture)
         self.results.changed.connect(self._openFirst)
+        self.results.changed.connect(self.growthPanel.refresh)
+        self.compare.shown.connect(self.growth.layOver)
         for logic in (self.results, self.compare):
             logic.changed.connect(self._fetchPictures)
-        for logic in (self.query, self.results, self.compare):
+        for logic in (self.query, self.results, self.compare, self.growth):
             logic.changed.connect(lambda logic=logic: self._note(logic))
         self._noted = None
         self._opensFirst = False
@@ -79,7 +85,7 @@ class MainPanel:
 
     def setParameters(self, parameters: QueryParameters) -> None:
         """Go over to the query of another scene."""
-        for logic in (self.query, self.results, self.compare):
+        for logic in (self.query, self.results, self.compare, self.growth):
             logic.setParameters(parameters)
 
     def warmUp(self) -> None:
@@ -105,6 +111,7 @@ class MainPanel:
         """Stop everything that is under way."""
         self.query.cancel()
         self.compare.cancel()
+        self.growth.cancel()
         self.pictures.clear()
 
     def cleanup(self) -> None:
@@ -123,6 +130,7 @@ class MainPanel:
         guessScans(self.query.parameters)
         self.queryPanel.refresh()
         self.comparePanel.refresh()
+        self.growthPanel.refresh()
 
     def _showAnswer(self) -> None:
         self._opensFirst = True

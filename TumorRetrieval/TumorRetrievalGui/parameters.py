@@ -114,6 +114,12 @@ class QueryParameters:
     #: The volumes of the cases that were opened beside the patient, in the order of their columns.
     cases = _Nodes("Case")
     plane = _Choice("Plane", Plane.SAGITTAL)
+    #: The volume of the simulated tumor's cell density; what belongs to it hangs on it (`scene.growth`).
+    density = _Node("GrowthDensity")
+    #: What the worker said of the fit, or None.
+    growth = _Json("Growth", "null")
+    #: How it is shown: the fields of `growth_logic.GrowthView`.
+    overlay = _Json("GrowthView", "{}")
 
     def __init__(self, node):
         self.node = node
@@ -128,6 +134,7 @@ class QueryParameters:
         changing = self.node.StartModify()
         self.answer, self.search, self.tumor = None, "", 0
         self.segmentation, self.cases = None, []
+        self.density, self.growth = None, None
         self.feedback = {"more": [], "less": []}
         self.node.EndModify(changing)
 

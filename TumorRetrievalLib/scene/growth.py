@@ -27,13 +27,13 @@ COLOR_STOPS = ((0.0, (0.1, 0.1, 0.6)), (0.2, (0.1, 0.6, 0.9)), (0.6, (1.0, 0.8, 
 SPREAD_STOPS = ((0.0, (0.25, 0.0, 0.4)), (0.25, (0.8, 0.3, 0.7)), (0.5, (1.0, 0.95, 0.9)))
 """The same for the standard deviation of densities of 0 to 1, which is at most 0.5."""
 
-LOWEST_SHOWN = 0.01
+LOWEST_SHOWN = 0.05
 """The density from which anything is painted, unless the user says otherwise."""
 
 _TRANSFORM, _BACK, _HOME = "TumorRetrieval.Transform", "TumorRetrieval.Back", "TumorRetrieval.Home"
 _COLORS, _CONTOUR = "TumorRetrieval.Colors", "TumorRetrieval.Contour"
 _STAGES, _SPREAD = "TumorRetrieval.Stages", "TumorRetrieval.Spread"
-_CONTOUR_COLORS = ((1.0, 0.9, 0.3), (1.0, 0.25, 0.2))
+_CONTOUR_COLORS = ((1.0, 1.0, 1.0), (1.0, 0.2, 1.0))
 _LOWEST_SPREAD = 0.05
 _LEVELS = 255
 
@@ -94,18 +94,20 @@ def add_growth(
     _paint(scene, node, uncertainty, SPREAD_STOPS)
     uncertainty.GetDisplayNode().SetThreshold(_LOWEST_SPREAD, SPREAD_STOPS[-1][0])
     uncertainty.GetDisplayNode().ApplyThresholdOn()
-    set_stages(node, stages)
+    _keep(kept, stages)
     return node
 
 
 def set_stages(node, stages: list[Volume]) -> None:
-    """Show another simulated tumor in place of the present one, at the time of the scan."""
-    kept = node.GetNodeReference(_STAGES)
+    """Let a density have another simulated tumor's ages; which of them is shown, `show_stage` says."""
+    _keep(node.GetNodeReference(_STAGES), stages)
+
+
+def _keep(kept, stages: list[Volume]) -> None:
     kept.SetIJKToRASMatrix(to_vtk(stages[0].affine))
     # One byte per voxel and age: all of a tumor's life takes as much of a saved scene as one map.
     levels = np.stack([np.rint(np.clip(stage.data, 0, 1) * _LEVELS).astype(np.uint8) for stage in stages], axis=-1)
     slicer.util.updateVolumeFromArray(kept, np.ascontiguousarray(levels.transpose(2, 1, 0, 3)))
-    set_density(node, stages[-1])
 
 
 def stage_count(node) -> int:

@@ -139,8 +139,9 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        # Opened here: given a path, NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise UnreadableFile(f"{path} cannot be read ({error}); fit the growth simulation again.") from error
 
