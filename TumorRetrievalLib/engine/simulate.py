@@ -3,10 +3,9 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
-from TumorRetrievalLib.errors import MissingPackage, SchedulerUnreachable
+from TumorRetrievalLib.engine.cluster import cluster_executor
 from TumorRetrievalLib.growth.atlas import GrowthAtlas, growth_atlas_from_labels, load_growth_atlas
 from TumorRetrievalLib.growth.build import BuildPlan, build_database
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
@@ -40,7 +39,7 @@ def simulate_tumors(
     """
     began = time.perf_counter()
     atlas = atlas_of_files(t1, tissue) if t1 and tissue else load_growth_atlas()
-    with _cluster(scheduler) as executor:
+    with cluster_executor(scheduler) as executor:
         made = build_database(
             out,
             atlas,
@@ -69,21 +68,3 @@ def atlas_of_files(t1: Path, tissue: Path) -> GrowthAtlas:
     image.require_same_grid(labels, f"The tissue {tissue}")
     to_bundled = register_to_atlas(image).patient_to_atlas
     return growth_atlas_from_labels(LabelMap(labels.data, to_bundled @ labels.affine))
-
-
-@contextmanager
-def _cluster(address: str | None):
-    """Where to work on a cluster; None without an address."""
-    if address is None:
-        yield None
-        return
-    try:
-        from dask.distributed import Client
-    except ImportError as error:
-        raise MissingPackage("Working on a cluster needs Dask: pip install 'dask[distributed]'.") from error
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise SchedulerUnreachable(f"The Dask scheduler {address} does not answer: check its address.") from error
-    with client:
-        yield client.get_executor()

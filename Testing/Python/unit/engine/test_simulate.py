@@ -1,14 +1,16 @@
 """Many tumors are simulated into one file, here or on a cluster that answers."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
-from TumorRetrievalLib.engine import simulate
+from TumorRetrievalLib.engine import cluster, simulate
 from TumorRetrievalLib.engine.simulate import simulate_tumors
-from TumorRetrievalLib.errors import GeometryMismatch, MissingPackage
+from TumorRetrievalLib.errors import GeometryMismatch, MissingPackage, SchedulerUnreachable
 from TumorRetrievalLib.growth.atlas import growth_atlas_from_labels, load_growth_atlas
+from TumorRetrievalLib.growth.build import BuildPlan
 from TumorRetrievalLib.growth.database import read_database
 from TumorRetrievalLib.growth.solver import simulate as grow_again
 from TumorRetrievalLib.imaging.files import write_labels, write_volume
@@ -72,4 +74,25 @@ def test_a_cluster_without_dask_is_a_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
 
     with pytest.raises(MissingPackage, match=r"pip install 'dask\[distributed\]'"):
+        simulate_tumors(tmp_path / "few.growth", 10, scheduler="tcp://localhost:1")
+
+
+def test_a_cluster_makes_the_same_tumors_as_this_machine(tmp_path, monkeypatch):
+    from dask.distributed import LocalCluster
+
+    monkeypatch.setattr(simulate, "load_growth_atlas", lambda: load_growth_atlas(64))
+    monkeypatch.setattr(simulate, "BuildPlan", partial(BuildPlan, shard=1))
+    simulate_tumors(tmp_path / "here.growth", 6, seed=3, workers=1)
+
+    # Threads of this process: a cluster of processes would take as long to start as the rest of the tests.
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as workers:
+        simulate_tumors(tmp_path / "there.growth", 6, seed=3, workers=2, scheduler=workers.scheduler_address)
+
+    assert (tmp_path / "here.growth").read_bytes() == (tmp_path / "there.growth").read_bytes()
+
+
+def test_a_cluster_that_does_not_answer_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_ANSWER_WITHIN", "0.2s")
+
+    with pytest.raises(SchedulerUnreachable, match="tcp://localhost:1"):
         simulate_tumors(tmp_path / "few.growth", 10, scheduler="tcp://localhost:1")

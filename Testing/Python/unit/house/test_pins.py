@@ -29,7 +29,7 @@ def pins() -> dict[str, str]:
 
 
 def direct() -> list[Requirement]:
-    texts = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    texts = PROJECT["dependencies"] + [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
     return [r for r in map(Requirement, texts) if r.marker is None or r.marker.evaluate()]
 
 
