@@ -14,7 +14,6 @@ from TumorRetrievalLib.engine.outline import merge, outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
 from TumorRetrievalLib.engine.tumor_masks import TumorMasks, check_masks, read_masks, require_brain, tumor_in_box
 from TumorRetrievalLib.errors import InvalidBox, RegistrationFailed
-from TumorRetrievalLib.growth.atlas import load_growth_atlas
 from TumorRetrievalLib.growth.database import SimulationDatabase, read_database
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
@@ -203,7 +202,7 @@ def grow(
     alignment: AtlasAlignment | DeformableAlignment = patient.alignment
     if options.deformable:
         alignment = watch.time("bend", lambda: _bent(patient, masks, notes, lambda f, m: progress(0.45 * f, m)))
-    grid = load_growth_atlas().grid
+    grid = database.grid
     in_atlas = watch.time("masks", lambda: [mask_to_atlas(m, alignment, grid) for m in (masks.whole, masks.core)])
     fit = watch.time(
         "fit",
