@@ -74,6 +74,6 @@ def _require_plausible_size(path: Path, stored) -> None:
     geometry = stored.get_volume_geometry()
     if geometry is None:
         raise InvalidImage(f"{path} is not one stack of regular slices. Export it on the grid of the scan.")
-    voxels = math.prod(geometry.spatial_shape) * max(1, len(stored.segment_numbers))
-    if voxels > 8 * MOST_VOXELS or math.prod(geometry.spatial_shape) > MOST_VOXELS:
+    voxels = math.prod(geometry.spatial_shape) * len(stored.segment_numbers)
+    if voxels > 2 * MOST_VOXELS:
         raise UnreadableFile(f"{path} says it has {voxels / 1e6:.0f} million voxels, which no segmentation has.")

@@ -22,6 +22,7 @@ from TumorRetrievalLib.imaging.volume import Volume
 
 RECORD = "deidentification.json"
 """Written last: a case with it is complete."""
+_SUSPICIOUS = 5
 _PROVENANCE = "DICOM, de-identified on import"
 
 
@@ -182,5 +183,10 @@ def _notes(plans: list[Plan], cases: list[Case]) -> list[str]:
         without = sum(getattr(case, role) is None for case in cases)
         if without:
             notes.append(f"{without} of {len(cases)} cases have {words}.")
+    if len(cases) >= _SUSPICIOUS and len({case.patient for case in cases}) == 1:
+        notes.append(
+            f"All {len(cases)} cases have one PatientID, so they count as one patient. If the archive was anonymised "
+            f"like that, give its patients ids of their own first: an audit parts cases by patient."
+        )
     notes.append("Headers, dates and names are left behind. Faces are not removed from the voxels.")
     return notes

@@ -92,6 +92,13 @@ def test_studies_without_a_patients_id_are_not_taken_for_one_patients(dicom_fold
     assert len({case.patient for case in imported().cases}) == 2
 
 
+def test_an_archive_anonymised_under_one_patients_id_is_noticed(dicom_folder):
+    for study in range(5):
+        dicom_folder.series(str(study), study=str(study), **dicom_folder.T1C)
+
+    assert any("All 5 cases have one PatientID" in note for note in list_archive(dicom_folder.path).notes)
+
+
 def test_copies_of_an_instance_count_once(dicom_folder, imported):
     slices = dicom_folder.series("a", **dicom_folder.T1C)
     (dicom_folder.path / "copy").mkdir()
