@@ -17,6 +17,7 @@ from TumorRetrievalLib.cohort.splits import split_by_patient
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.engine.stability import distorted_inside
 from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.evaluation.neighbours import LABELS, K, similarity_matrix, vote
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.resources import resource
@@ -26,9 +27,7 @@ from TumorRetrievalLib.retrieval.crop import Scan
 from TumorRetrievalLib.retrieval.embedder import TumorReader
 from TumorRetrievalLib.retrieval.embedding import TumorFacts, embed, model_identity
 
-K = 5
 HELD_OUT = 0.2
-LABELS = ("area", "front_rear", "left_right", "upper_lower", "type")
 PAPER = {
     "exact boxes": {"area": 0.58, "front_rear": 0.59, "left_right": 0.85, "upper_lower": 0.60, "type": 0.86,
                     "linear_size_rmse_mm": 2.11},
@@ -137,21 +136,14 @@ def _with_distorted_boxes(
 
 
 def _score(asking: Labelled, gallery: Labelled, layout, weights: dict[str, float]) -> dict[str, float]:
-    queries = np.stack([layout.query_vector(vector, weights) for vector in asking.vectors])
-    similarity = queries @ gallery.vectors.T.astype(np.float64)
+    similarity = similarity_matrix(asking.vectors, gallery.vectors, layout, weights)
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :K]
     scores = {
-        label: round(float(np.mean([_vote(gallery.labels[label][row]) for row in nearest] == asking.labels[label])), 3)
+        label: round(float(np.mean([vote(gallery.labels[label][row]) for row in nearest] == asking.labels[label])), 3)
         for label in LABELS
     }
     error = gallery.sizes[nearest].mean(axis=1) - asking.sizes
     return {**scores, "linear_size_rmse_mm": round(float(np.sqrt(np.mean(error**2))), 2)}
-
-
-def _vote(labels: np.ndarray) -> str:
-    """The most frequent label; of equally frequent ones that of the nearest neighbour."""
-    counts = Counter(labels.tolist())
-    return max(counts, key=counts.get)
 
 
 def _chance(asking: Labelled, gallery: Labelled) -> dict[str, float]:

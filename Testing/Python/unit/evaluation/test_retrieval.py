@@ -7,7 +7,8 @@ import pytest
 
 from TumorRetrievalLib.engine.build_index import build_bundled_index
 from TumorRetrievalLib.evaluation import retrieval
-from TumorRetrievalLib.evaluation.retrieval import LABELS, Labelled, evaluate_retrieval
+from TumorRetrievalLib.evaluation.neighbours import LABELS, vote
+from TumorRetrievalLib.evaluation.retrieval import Labelled, evaluate_retrieval
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT
 
 
@@ -28,7 +29,7 @@ def test_five_neighbours_vote_and_their_mean_size_is_the_prediction():
 
 
 def test_of_equally_frequent_labels_the_nearest_wins():
-    assert retrieval._vote(np.array(["b", "a", "a", "b", "c"])) == "b"
+    assert vote(np.array(["b", "a", "a", "b", "c"])) == "b"
 
 
 def test_chance_is_the_most_frequent_label():
