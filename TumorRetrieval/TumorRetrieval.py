@@ -25,6 +25,7 @@ for _folder in (_HERE, *([] if (_HERE / "TumorRetrievalLib").is_dir() else [_HER
 from TumorRetrievalGui.translation import _  # noqa: E402 - needs the path
 
 _PACKAGES = ("TumorRetrievalGui", "TumorRetrievalLib")
+_TUTORIAL = _HERE / "Resources" / "tutorial.html"
 
 
 class TumorRetrieval(ScriptedLoadableModule):
@@ -42,11 +43,23 @@ class TumorRetrieval(ScriptedLoadableModule):
             "<li><b>Suggest boxes</b>, or <b>Draw a box</b> around the tumor.</li>"
             "<li><b>Find similar cases</b>: the tumor is outlined, and the most similar cases appear beside it.</li>"
             "</ol>"
-            "<p>Drag the sliders to decide what counts. Double click on a case to see it.</p>"
+            "<p>Drag the sliders to decide what counts. Double click on a case to see it. <b>Draw the box again</b> "
+            "tells which cases are found whoever draws the box, and the <b>map</b> where the tumor lies among all "
+            "known ones. <b>Growth</b> fits a simulation to the tumor.</p>"
+            "<p>The sample patient is in the module Sample Data; no person was scanned. For research use only: similar "
+            "cases inform a reader and decide nothing.</p>"
         )
+        self.parent.helpText += _('<p><a href="{address}">Tutorial</a></p>').format(address=_TUTORIAL.as_uri())
         self.parent.acknowledgementText = _(
             "The atlas is the MNI152 2009a symmetric average of the McConnell Brain Imaging Centre, Montreal."
         )
+        # Sample Data may be loaded after this module.
+        slicer.app.connect("startupCompleted()", self._offerSample)
+
+    def _offerSample(self):
+        from TumorRetrievalGui.sample_data import registerSample
+
+        registerSample(str(_HERE / "Resources" / "Icons" / "TumorRetrieval.png"))
 
 
 class TumorRetrievalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -124,9 +137,14 @@ class TumorRetrievalTest(ScriptedLoadableModuleTest):
     """The self-test; Testing/Slicer/self_test.py is what it runs."""
 
     def runTest(self):
-        """Open the module on a small made-up scan and press what needs no worker."""
-        self.setUp()
-        self.test_a_drawn_box_can_be_searched()
+        """Open the module on a small made-up scan and try what needs no worker."""
+        for test in (
+            self.test_a_drawn_box_can_be_searched,
+            self.test_an_answer_is_shown_and_can_be_looked_into,
+            self.test_the_map_answers_the_mouse,
+        ):
+            self.setUp()
+            test()
 
     def setUp(self):
         """An empty scene."""
@@ -150,3 +168,45 @@ class TumorRetrievalTest(ScriptedLoadableModuleTest):
         suggestBoxes(panel.query.parameters, [Box.aligned((20, 20, 20), (10, 10, 10))])
         panel.query.inputsChanged()
         self.assertTrue(panel.queryPanel.ui.findButton.enabled)
+
+    def test_an_answer_is_shown_and_can_be_looked_into(self):
+        """A made-up answer fills the list: the box can be drawn again, and growth be fitted."""
+        import numpy as np
+
+        slicer.util.selectModule("TumorRetrieval")
+        panel = slicer.util.getModuleWidget("TumorRetrieval").panel
+        parameters = panel.query.parameters
+        parameters.t1c = slicer.util.addVolumeFromArray(np.zeros((40, 40, 40)), name="T1c")
+        blocks = {"appearance": 0.3, "type": 0.2, "position": 0.2, "extent": 0.2}
+        hit = {"case": "case-1", "tumor": "1", "score": 0.9, "blocks": blocks, "type": "glioma", "volume_ml": 4.0,
+               "stability": {"kept": 9, "boxes": 10, "score_spread": 0.02}}  # fmt: skip
+        box = {"center_ras": [20, 20, 20], "size_mm": [10, 10, 10], "axes": np.eye(3).tolist()}
+        tumor = {"box": box, "types": {"glioma": 1.0}, "area": "", "core_ml": 1.0, "whole_ml": 2.0, "hits": [hit]}
+        parameters.answer = {"tumors": [tumor], "notes": []}
+        panel.results.changed.emit()
+        self.assertEqual(panel.resultsPanel.ui.hitTable.rowCount, 1)
+        self.assertIn("9 of 10", panel.resultsPanel.ui.hitTable.item(0, 1).text())
+        self.assertTrue(panel.resultsPanel.ui.stabilityButton.enabled)
+        self.assertTrue(panel.growthPanel.ui.fitButton.toolTip)
+
+    def test_the_map_answers_the_mouse(self):
+        """Points are painted, and the mouse finds them: PythonQt calls the handlers of a widget of ours."""
+        import qt
+        from TumorRetrievalGui.map_view import MapView
+
+        view = MapView()
+        view.resize(300, 300)
+        view.setPoints([[0.0, 0.0], [0.5, 0.5]], ["#ff0000", "#0000ff"])
+        view.setMarks({1: 1}, [0.0, 0.0])
+        image = view.grab().toImage()
+        x, y = view.placeOf([0.5, 0.5])
+        self.assertGreater(qt.QColor(image.pixel(int(x) + 5, int(y))).blue(), 150)
+        chosen = []
+        view.chosen.connect(chosen.append)
+        place = qt.QPointF(x, y)
+        view.mouseReleaseEvent(
+            qt.QMouseEvent(
+                qt.QEvent.MouseButtonRelease, place, place, qt.Qt.LeftButton, qt.Qt.LeftButton, qt.Qt.NoModifier
+            )
+        )
+        self.assertEqual(chosen, [1])

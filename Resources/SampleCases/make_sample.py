@@ -3,6 +3,7 @@
 Run from the project's folder: .venv/bin/python Resources/SampleCases/make_sample.py
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -30,6 +31,9 @@ def main() -> None:
         image.set_sform(volume.affine, code=1)
         image.set_qform(volume.affine, code=1)
         nibabel.save(image, HERE / f"sample_{name}.nii.gz")
+    scans = sorted(HERE.glob("sample_*.nii.gz"))
+    sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in scans)
+    (HERE / "SHA256SUMS").write_text(sums, encoding="utf-8")
     box = scan.tumors[0].box
     drawn = [round(float(number), 1) for number in (*box.center, *(box.size + 2))]
     facts = {

@@ -67,6 +67,24 @@ class CaseLoader:
         loading.task = self._tasks.ask("case", arguments, done=read, failed=lost)
         return loading
 
+    def findPlace(
+        self, case: str, *, done: Callable[[list | None], None], failed: Callable[[Failure], None]
+    ) -> Loading:
+        """Find out where a case lies in the atlas.
+
+        :param done: called with case RAS mm -> MNI152 mm, 4 x 4, or None if that is unknown; `failed`, with the reason;
+            neither after `cancel`.
+        """
+        loading = Loading()
+
+        def lost(failure: Failure) -> None:
+            if not loading.cancelled:
+                failed(failure)
+
+        arguments = {"case": case, "atlas": True, **self._settings.arguments("index")}
+        loading.task = self._tasks.ask("case", arguments, done=lambda told: done(told["case_to_atlas"]), failed=lost)
+        return loading
+
 
 class PictureQueue:
     """Fetches the pictures of cases that nobody has opened yet, one after the other, so that the user comes first."""

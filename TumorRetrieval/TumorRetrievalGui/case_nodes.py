@@ -8,10 +8,11 @@ import numpy as np
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
 from TumorRetrievalLib.scene.matrices import to_vtk
 from TumorRetrievalLib.scene.segmentations import TUMOR_CORE, WHOLE_TUMOR, add_tumor
-from TumorRetrievalLib.scene.transforms import onto_lesion
+from TumorRetrievalLib.scene.transforms import onto_lesion, through_atlas
 from TumorRetrievalLib.scene.volumes import add_volume
 
 _KEY, _CENTER, _TUMOR = "TumorRetrieval.Case", "TumorRetrieval.Center", "TumorRetrieval.Tumor"
+_TO_ATLAS = "TumorRetrieval.ToAtlas"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,30 @@ def tumorOf(volume):
     return volume.GetNodeReference(_TUMOR)
 
 
-def alignCase(volume, center) -> None:
-    """Bring the lesion of a case to where the patient's is. :param center: its middle in the patient, RAS mm."""
-    matrix = onto_lesion(json.loads(volume.GetAttribute(_CENTER)), center)
+def setPlace(volume, toAtlas: list | None) -> None:
+    """Remember where a case lies in the atlas. :param toAtlas: case RAS mm -> MNI152 mm, 4 x 4; None if unknown."""
+    volume.SetAttribute(_TO_ATLAS, json.dumps(toAtlas))
+
+
+def hasPlace(volume) -> bool:
+    """Whether it has been found out where a case lies in the atlas; it may be that this is unknown."""
+    return volume.GetAttribute(_TO_ATLAS) is not None
+
+
+def placeOf(volume) -> list | None:
+    """Case RAS mm -> MNI152 mm, 4 x 4; None if that is unknown."""
+    return json.loads(volume.GetAttribute(_TO_ATLAS) or "null")
+
+
+def alignCase(volume, center, patientToAtlas=None) -> None:
+    """Bring a case to the patient.
+
+    :param center: the middle of the patient's lesion, RAS mm; the case's is brought there, unless
+    :param patientToAtlas: is given (patient RAS mm -> MNI152 mm, 4 x 4) and the case's place in the atlas is known:
+        then every place of its brain is brought to the same place of the patient's.
+    """
+    if patientToAtlas is not None and (caseToAtlas := placeOf(volume)) is not None:
+        matrix = through_atlas(caseToAtlas, patientToAtlas)
+    else:
+        matrix = onto_lesion(json.loads(volume.GetAttribute(_CENTER)), center)
     volume.GetParentTransformNode().SetMatrixTransformToParent(to_vtk(matrix))

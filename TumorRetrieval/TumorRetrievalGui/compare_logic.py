@@ -1,11 +1,14 @@
 """Opens cases beside the patient, in linked views, and closes them again."""
 
+from collections.abc import Iterator
+
 import numpy as np
+import qt
 import slicer.util
 
 from TumorRetrievalGui.case_loader import CaseLoader, Loading
-from TumorRetrievalGui.case_nodes import CaseImages, addCase, alignCase, keyOf, tumorOf
-from TumorRetrievalGui.parameters import Plane, QueryParameters
+from TumorRetrievalGui.case_nodes import CaseImages, addCase, alignCase, hasPlace, keyOf, placeOf, setPlace, tumorOf
+from TumorRetrievalGui.parameters import Alignment, Plane, QueryParameters
 from TumorRetrievalGui.query_logic import folderOf
 from TumorRetrievalGui.results_logic import Hit
 from TumorRetrievalGui.signals import Signal
@@ -33,6 +36,8 @@ class CompareLogic:
         self._loader = loader
         self._pending: list[Loading] = []
         self._wanted: list[Hit] = []
+        self._growing: Iterator[None] | None = None
+        self._columnsMade: dict[Plane, int] = {}
         self.message = ""
         self.failure: Failure | None = None
         self.linked = True
@@ -54,8 +59,8 @@ class CompareLogic:
 
     @property
     def isLoading(self) -> bool:
-        """Whether cases are on their way."""
-        return bool(self._pending)
+        """Whether cases are on their way, or their columns are being made."""
+        return bool(self._pending) or self._growing is not None
 
     def setParameters(self, parameters: QueryParameters) -> None:
         """Go over to another query (another scene)."""
@@ -70,6 +75,7 @@ class CompareLogic:
 
     def cancel(self) -> None:
         """Forget cases that are on their way."""
+        self._growing = None
         pending, self._pending = self._pending, []
         for loading in pending:
             loading.cancel()
@@ -132,6 +138,7 @@ class CompareLogic:
         if parameters.t1c is not None and parameters.cases:
             self.alignCases()
             self.show()
+            self._findPlaces()
         self.changed.emit()
 
     def show(self) -> None:
@@ -139,17 +146,35 @@ class CompareLogic:
         parameters = self.parameters
         if parameters.t1c is None or not parameters.cases:
             return
-        with slicer.util.RenderBlocker():
-            cases = [Shown(node, tumorOf(node)) for node in parameters.cases]
-            patient = Shown(parameters.t1c, parameters.segmentation)
-            comparison.show_comparison(self._scene, patient, cases, parameters.plane.value)
-            comparison.set_linked(self._scene, self.linked)
-            shownIds = {node.GetID() for node in parameters.cases}
-            for node in self._loaded():
-                if (tumor := tumorOf(node)) is not None:
-                    tumor.SetDisplayVisibility(node.GetID() in shownIds)
-            for box in parameters.boxes:
-                comparison.confine(self._scene, box, COLUMNS[0])
+        cases = [Shown(node, tumorOf(node)) for node in parameters.cases]
+        patient = Shown(parameters.t1c, parameters.segmentation)
+        made = self._columnsMade.get(parameters.plane, 0)
+        self._growing = comparison.growing_comparison(self._scene, patient, cases, parameters.plane.value, columns=made)
+        self._columnsMade[parameters.plane] = max(made, len(cases) + 1)
+        self._grow(self._growing)
+
+    def _grow(self, growing: Iterator[None]) -> None:
+        """Make one column after the other, and let events happen in between."""
+        if growing is not self._growing or self.parameters.t1c is None:
+            return
+        try:
+            next(growing)
+        except StopIteration:
+            self._growing = None
+            self._showFinished()
+        else:
+            qt.QTimer.singleShot(0, lambda: self._grow(growing))
+
+    def _showFinished(self) -> None:
+        """All columns are there."""
+        parameters = self.parameters
+        comparison.set_linked(self._scene, self.linked)
+        shownIds = {node.GetID() for node in parameters.cases}
+        for node in self._loaded():
+            if (tumor := tumorOf(node)) is not None:
+                tumor.SetDisplayVisibility(node.GetID() in shownIds)
+        for box in parameters.boxes:
+            comparison.confine(self._scene, box, COLUMNS[0])
         self.shown.emit()
         self.changed.emit()
 
@@ -159,10 +184,67 @@ class CompareLogic:
             comparison.show_at(self._scene, center, FIELD_MM)
 
     def alignCases(self) -> None:
-        """Bring the lesions of the opened cases to where the patient's is."""
+        """Bring the opened cases to the patient: lesion on lesion, or each place of the brain on the same place."""
         center = self._center()
+        toAtlas = self._patientToAtlas() if self.parameters.alignment is Alignment.BRAIN else None
         for node in self.parameters.cases if center is not None else ():
-            alignCase(node, center)
+            alignCase(node, center, toAtlas)
+
+    def whyNotBrain(self) -> str:
+        """Why brains cannot be laid on each other; "" if they can."""
+        if self._patientToAtlas() is None:
+            return _("The scan could not be brought to the atlas, so cases can only be laid lesion on lesion.")
+        return ""
+
+    def setAlignment(self, alignment: Alignment) -> None:
+        """Lay cases on the patient in another way."""
+        self.parameters.alignment = alignment
+        self.message = ""
+        self.alignCases()
+        self._findPlaces()
+        self.changed.emit()
+
+    def _findPlaces(self) -> None:
+        """Find out where the opened cases lie in the atlas, if that is wanted and not known yet."""
+        if self.parameters.alignment is not Alignment.BRAIN or self.whyNotBrain():
+            return
+        for node in self.parameters.cases:
+            if not hasPlace(node):
+                self._findPlace(node)
+        if self._pending:
+            self.message = _("Finding the place of {count} cases in the brain ...").format(count=len(self._pending))
+
+    def _findPlace(self, node) -> None:
+        def found(toAtlas: list | None) -> None:
+            setPlace(node, toAtlas)
+            told()
+
+        def failed(failure: Failure) -> None:
+            self.failure = failure
+            told()
+
+        def told() -> None:
+            self._pending.remove(loading)
+            if not self._pending:
+                self.message = self._withoutPlace()
+                self.alignCases()
+            self.changed.emit()
+
+        loading = self._loader.findPlace(keyOf(node)[0], done=found, failed=failed)
+        self._pending.append(loading)
+
+    def _withoutPlace(self) -> str:
+        """Which of the opened cases cannot be laid brain on brain."""
+        names = [keyOf(node)[0] for node in self.parameters.cases if placeOf(node) is None]
+        if not names:
+            return ""
+        return _("Their place in the brain is unknown, so these lie lesion on lesion: {names}.").format(
+            names=", ".join(names)
+        )
+
+    def _patientToAtlas(self):
+        """Patient RAS mm -> MNI152 mm, 4 x 4; None if that is unknown."""
+        return (self.parameters.answer or {}).get("patient_to_atlas")
 
     def _center(self):
         """The middle of the box that is looked up, RAS mm; None before there is one."""

@@ -4,7 +4,7 @@ import qt
 
 from TumorRetrievalGui.compare_logic import CompareLogic
 from TumorRetrievalGui.panel import Quiet, allow, loadPanel
-from TumorRetrievalGui.parameters import Plane
+from TumorRetrievalGui.parameters import Alignment, Plane
 from TumorRetrievalGui.translation import _
 
 
@@ -22,6 +22,12 @@ class ComparePanel:
         self._planes = {Plane.SAGITTAL: _("sagittal"), Plane.CORONAL: _("coronal")}
         ui.planeSelector.addItems(list(self._planes.values()))
         ui.planeSelector.connect("currentIndexChanged(int)", self._choosePlane)
+        self._alignments = {
+            Alignment.LESION: _("lesion on lesion"),
+            Alignment.BRAIN: _("same place in the brain"),
+        }
+        ui.alignmentSelector.addItems(list(self._alignments.values()))
+        ui.alignmentSelector.connect("currentIndexChanged(int)", self._chooseAlignment)
         ui.linkBox.connect("toggled(bool)", lambda linked: None if self._quiet else logic.setLinked(linked))
         ui.centreButton.connect("clicked()", logic.centre)
         ui.closeButton.connect("clicked()", self._toggle)
@@ -37,7 +43,10 @@ class ComparePanel:
             return
         with self._quiet:
             ui.planeSelector.setCurrentIndex(list(self._planes).index(parameters.plane))
+            ui.alignmentSelector.setCurrentIndex(list(self._alignments).index(parameters.alignment))
             ui.linkBox.checked = logic.linked
+        tip = _("Lesion on lesion keeps every case's size. Brain on brain stretches a case as its atlas fit does.")
+        allow(ui.alignmentSelector, logic.whyNotBrain(), tip)
         self.widget.visible = bool(parameters.cases) or logic.isLoading
         lines = [_("P: {scan}").format(scan=parameters.t1c.GetName())] if parameters.t1c else []
         lines += [f"{number}: {node.GetName()}" for number, node in enumerate(parameters.cases, start=1)]
@@ -56,6 +65,10 @@ class ComparePanel:
             self.logic.close()
         else:
             self.logic.show()
+
+    def _chooseAlignment(self, row: int) -> None:
+        if not self._quiet:
+            self.logic.setAlignment(list(self._alignments)[row])
 
     def _choosePlane(self, row: int) -> None:
         if not self._quiet:

@@ -93,6 +93,12 @@ class HitTable:
         row = rows[0].row() if rows else -1
         return self._hits[row] if 0 <= row < len(self._hits) else None
 
+    def choose(self, hit: Hit) -> None:
+        """Select the row of a case, if it is listed."""
+        row = next((row for row, listed in enumerate(self._hits) if listed.key == hit.key), -1)
+        if row >= 0:
+            self._table.selectRow(row)
+
     def setPicture(self, key, path: Path, provenance: str) -> None:
         """Show a picture of a tumor from now on, and say where its case is from."""
         self._pictures[tuple(key)] = path
@@ -128,6 +134,7 @@ class HitTable:
         provenance = self._provenances.get(tuple(hit.key), "")
         item.setText(factsOf(hit, self._opinions.get(tuple(hit.key), ""), provenance))
         words = [_("Case {case}. Double click to see it beside the patient.").format(case=hit.case), provenance]
+        words.append(stabilityInWords(hit))
         item.setToolTip("\n".join(filter(None, words)))
 
     def _picture(self, hit: Hit):
@@ -159,8 +166,19 @@ class HitTable:
 def factsOf(hit: Hit, opinion: str, provenance: str) -> str:
     """What the list says about a case."""
     first = "  ".join(part for part in (_MARKS[opinion], percent(hit.score), hit.kind or _("type unknown")) if part)
-    last = [milliliters(hit.volume_ml), *([_("synthetic")] if isSynthetic(provenance) else [])]
-    return "\n".join((first, place(hit.area, hit.side), ", ".join(last)))
+    size = [milliliters(hit.volume_ml), *([_("synthetic")] if isSynthetic(provenance) else [])]
+    stays = [_("stays in {kept} of {boxes} boxes").format(kept=hit.stays[0], boxes=hit.stays[1])] if hit.stays else []
+    return "\n".join((first, place(hit.area, hit.side), ", ".join(size), *stays))
+
+
+def stabilityInWords(hit: Hit) -> str:
+    """What drawing the box again has shown; "" before that."""
+    if hit.stays is None:
+        return ""
+    return _(
+        "With {boxes} boxes drawn a little differently it is in this list {kept} times; its similarity varies by "
+        "about {spread}."
+    ).format(boxes=hit.stays[1], kept=hit.stays[0], spread=percent(hit.spread))
 
 
 def why(hit: Hit, weights: Mapping[str, float]) -> str:

@@ -10,6 +10,8 @@ from TumorRetrievalGui.compare_panel import ComparePanel
 from TumorRetrievalGui.growth_logic import GrowthLogic
 from TumorRetrievalGui.growth_panel import GrowthPanel
 from TumorRetrievalGui.log import Log
+from TumorRetrievalGui.map_logic import MapLogic
+from TumorRetrievalGui.map_panel import MapPanel
 from TumorRetrievalGui.parameters import QueryParameters, guessScans
 from TumorRetrievalGui.query_logic import QueryLogic
 from TumorRetrievalGui.query_panel import QueryPanel
@@ -18,6 +20,7 @@ from TumorRetrievalGui.results_panel import ResultsPanel
 from TumorRetrievalGui.scan_files import ScanFiles
 from TumorRetrievalGui.settings import Settings
 from TumorRetrievalGui.settings_panel import SettingsPanel
+from TumorRetrievalGui.stability_logic import StabilityLogic
 from TumorRetrievalGui.tasks import Failure, Tasks, Worker
 from TumorRetrievalGui.translation import _
 
@@ -56,13 +59,16 @@ class MainPanel:
         self._isWarm = False
         self.query = QueryLogic(parameters, self.tasks, self.files, self.settings, dependencies.ensureInstalled)
         self.results = ResultsLogic(parameters, self.tasks, self.files)
+        self.stability = StabilityLogic(self.results, self.tasks, self.files, self.settings)
         loader = CaseLoader(self.tasks, self.files, self.settings)
         self.pictures = PictureQueue(loader)
         self.compare = CompareLogic(parameters, loader)
+        self.map = MapLogic(self.results, self.tasks, self.settings)
         self.growth = GrowthLogic(parameters, self.tasks, self.files, self.settings, dependencies.ensureInstalled)
         self.queryPanel = QueryPanel(layout, self.query)
-        self.resultsPanel = ResultsPanel(layout, self.results, MOST)
+        self.resultsPanel = ResultsPanel(layout, self.results, self.stability, MOST)
         self.comparePanel = ComparePanel(layout, self.compare)
+        self.mapPanel = MapPanel(layout, self.map)
         self.growthPanel = GrowthPanel(layout, self.growth)
         self.settingsPanel = SettingsPanel(layout, self.settings, self.log)
         note = qt.QLabel(_("For research use only: similar cases inform a reader and decide nothing."))
@@ -71,13 +77,14 @@ class MainPanel:
         layout.addStretch(1)
         self.query.found.connect(self._showAnswer)
         self.resultsPanel.compareWanted.connect(self.compare.open)
+        self.mapPanel.chosen.connect(self.resultsPanel.openBeside)
         loader.pictured.connect(self.resultsPanel.table.setPicture)
         self.results.changed.connect(self._openFirst)
         self.results.changed.connect(self.growthPanel.refresh)
         self.compare.shown.connect(self.growth.layOver)
         for logic in (self.results, self.compare):
             logic.changed.connect(self._fetchPictures)
-        for logic in (self.query, self.results, self.compare, self.growth):
+        for logic in (self.query, self.results, self.compare, self.stability, self.map, self.growth):
             logic.changed.connect(lambda logic=logic: self._note(logic))
         self._noted = None
         self._opensFirst = False
@@ -110,6 +117,8 @@ class MainPanel:
     def cancel(self) -> None:
         """Stop everything that is under way."""
         self.query.cancel()
+        self.stability.cancel()
+        self.map.cancel()
         self.compare.cancel()
         self.growth.cancel()
         self.pictures.clear()

@@ -18,6 +18,13 @@ class Plane(Enum):
     CORONAL = "Coronal"
 
 
+class Alignment(Enum):
+    """How opened cases are brought to the patient."""
+
+    LESION = "lesion"
+    BRAIN = "brain"
+
+
 class _Node:
     """A reference to one node; None when there is none, or when it was deleted."""
 
@@ -114,6 +121,7 @@ class QueryParameters:
     #: The volumes of the cases that were opened beside the patient, in the order of their columns.
     cases = _Nodes("Case")
     plane = _Choice("Plane", Plane.SAGITTAL)
+    alignment = _Choice("Alignment", Alignment.LESION)
     #: The volume of the simulated tumor's cell density; what belongs to it hangs on it (`scene.growth`).
     density = _Node("GrowthDensity")
     #: What the worker said of the fit, or None.

@@ -134,9 +134,9 @@ class QueryLogic:
             {"center_ras": box.center.tolist(), "size_mm": box.size.tolist(), "axes": box.axes.tolist()}
             for box in placedBoxes(parameters)
         ]
-        # One is enough here: the list is ranked right afterwards, and the worker makes the images of all that it finds.
+        # The list is ranked right afterwards, with the user's weights and filters; nobody looks at a report here.
         chosen = self._settings.arguments("index", "model", "device")
-        arguments = {"boxes": boxes, "around": parameters.around.value, "k": 1, **chosen}
+        arguments = {"boxes": boxes, "around": parameters.around.value, "k": 1, "report": False, **chosen}
         self._start("find", arguments, self._readMasks)
 
     def cancel(self) -> None:

@@ -25,6 +25,8 @@ class Hit:
     :param blocks: block -> its part of the similarity.
     :param kind: :param area: :param side: labels; "" where they are not known.
     :param volume_ml: of its core; None where it is not known.
+    :param stays: with how many boxes it stays in the list, of how many that were drawn again; None before that.
+    :param spread: by how much its similarity varied then (standard deviation).
     """
 
     case: str
@@ -35,10 +37,13 @@ class Hit:
     area: str
     side: str
     volume_ml: float | None
+    stays: tuple[int, int] | None = None
+    spread: float = 0.0
 
     @classmethod
     def of(cls, answer: dict) -> "Hit":
         """A hit as the worker tells it."""
+        stability = answer.get("stability")
         return cls(
             answer["case"],
             answer["tumor"],
@@ -48,6 +53,8 @@ class Hit:
             answer.get("area") or "",
             answer.get("left_right") or "",
             answer.get("volume_ml"),
+            (stability["kept"], stability["boxes"]) if stability else None,
+            stability["score_spread"] if stability else 0.0,
         )
 
     @property
@@ -193,18 +200,6 @@ class ResultsLogic:
     def _ask(self) -> None:
         self._outdated = False
         parameters, number = self.parameters, self.parameters.tumor
-        liked, disliked = (
-            [{"case": case, "tumor": tumor} for case, tumor in parameters.feedback[kind]] for kind in ("more", "less")
-        )
-        arguments = {
-            "result": str(self._searchFolder()),
-            "tumor": number,
-            "weights": parameters.weights,
-            "filters": parameters.filters,
-            "more": liked,
-            "less": disliked,
-            "k": HITS,
-        }
 
         def show(result: dict) -> None:
             self._task = None
@@ -214,9 +209,34 @@ class ResultsLogic:
                 parameters.answer = answer
             self._goOn()
 
-        self._task = self._tasks.ask("rerank", arguments, done=show, failed=self._failed)
+        self._task = self._tasks.ask("rerank", self.wishes(), done=show, failed=self._failed)
 
-    def _searchFolder(self) -> Path:
+    def wishes(self) -> dict:
+        """Everything that decides the list, as the worker takes it."""
+        parameters = self.parameters
+        liked, disliked = (
+            [{"case": case, "tumor": tumor} for case, tumor in parameters.feedback[kind]] for kind in ("more", "less")
+        )
+        return {
+            "result": str(self.searchFolder()),
+            "tumor": parameters.tumor,
+            "weights": parameters.weights,
+            "filters": parameters.filters,
+            "more": liked,
+            "less": disliked,
+            "k": HITS,
+        }
+
+    def showStability(self, checked: list[dict]) -> None:
+        """Remember what became of the listed cases when the box was drawn again; the next ranking forgets it."""
+        answer = self.parameters.answer
+        stability = {(one["case"], one["tumor"]): one["stability"] for one in checked}
+        for hit in answer["tumors"][self.parameters.tumor]["hits"]:
+            hit["stability"] = stability.get((hit["case"], hit["tumor"]))
+        self.parameters.answer = answer
+        self.changed.emit()
+
+    def searchFolder(self) -> Path:
         """A folder with the search as the worker knows it, made anew for a scene that was read from a file."""
         search = self.parameters.search
         if self._kept is None or self._kept[0] != search:

@@ -4,6 +4,7 @@ from TumorRetrievalGui.hit_table import HitTable
 from TumorRetrievalGui.panel import Quiet, allow, loadPanel
 from TumorRetrievalGui.results_logic import BLOCKS, SIZE_FILTERS, Hit, ResultsLogic
 from TumorRetrievalGui.signals import Signal
+from TumorRetrievalGui.stability_logic import BOXES, StabilityLogic
 from TumorRetrievalGui.translation import _
 from TumorRetrievalGui.words import milliliters, percent
 from TumorRetrievalLib.cohort.labels import AREAS, SIDES, TYPES
@@ -19,11 +20,13 @@ class ResultsPanel:
     """Shows a `ResultsLogic`.
 
     :param layout: the layout to which the panel is added.
+    :param stability: draws the box again.
     :param mostCases: how many cases fit beside the patient.
     """
 
-    def __init__(self, layout, logic: ResultsLogic, mostCases: int):
+    def __init__(self, layout, logic: ResultsLogic, stability: StabilityLogic, mostCases: int):
         self.logic = logic
+        self._stability = stability
         self._mostCases = mostCases
         #: The user wants cases beside the patient: a list of `Hit`.
         self.compareWanted = Signal()
@@ -38,6 +41,8 @@ class ResultsPanel:
         self._fillFilters()
         self._connect()
         logic.changed.connect(self.refresh)
+        stability.changed.connect(self._say)
+        stability.changed.connect(self._refreshButtons)
         self.refresh()
 
     def _fillFilters(self) -> None:
@@ -49,12 +54,13 @@ class ResultsPanel:
 
     def _connect(self) -> None:
         ui, logic = self.ui, self.logic
-        self.table.opened.connect(self._open)
+        self.table.opened.connect(self.openBeside)
         self.table.changed.connect(self._refreshButtons)
         ui.tumorSelector.connect("activated(int)", logic.chooseTumor)
         ui.compareButton.connect("clicked()", lambda: self.compareWanted.emit(self.table.checked))
         ui.moreButton.connect("clicked()", lambda: self._withChosen(logic.moreLike))
         ui.lessButton.connect("clicked()", lambda: self._withChosen(logic.lessLike))
+        ui.stabilityButton.connect("clicked()", self._checkBoxes)
         ui.forgetFeedbackButton.connect("clicked()", logic.forgetFeedback)
         ui.resetButton.connect("clicked()", logic.resetWeights)
         for block in BLOCKS:
@@ -104,8 +110,8 @@ class ResultsPanel:
 
     def _say(self) -> None:
         ui, logic = self.ui, self.logic
-        if logic.failure is not None:
-            text = logic.failure.message
+        if failure := logic.failure or self._stability.failure:
+            text = failure.message
         elif logic.tumors and not logic.hits:
             text = _("No known case matches what is chosen under 'Show only'.")
         else:
@@ -126,8 +132,26 @@ class ResultsPanel:
         allow(ui.moreButton, noChoice, _("Prefer cases that resemble this one too. Press again to take it back."))
         allow(ui.lessButton, noChoice, _("Avoid cases that resemble this one. Press again to take it back."))
         ui.forgetFeedbackButton.visible = logic.hasFeedback
-        for button in (ui.compareButton, ui.moreButton, ui.lessButton):
+        for button in (ui.compareButton, ui.moreButton, ui.lessButton, ui.stabilityButton):
             button.visible = bool(logic.hits)
+        self._refreshStability()
+
+    def _refreshStability(self) -> None:
+        """The button that draws the box again is also the one that stops it."""
+        button, stability = self.ui.stabilityButton, self._stability
+        if stability.isRunning:
+            button.text = _("Cancel ({step})").format(step=stability.message)
+            allow(button, "", _("Stop drawing boxes."))
+        else:
+            button.text = _("Draw the box again {count} times").format(count=BOXES)
+            tip = _("Boxes drawn a little differently: which cases are found all the same? Takes some seconds.")
+            allow(button, stability.whyNot(), tip)
+
+    def _checkBoxes(self) -> None:
+        if self._stability.isRunning:
+            self._stability.cancel()
+        else:
+            self._stability.start()
 
     def _whyNotCompare(self, count: int) -> str:
         if count == 0:
@@ -136,11 +160,12 @@ class ResultsPanel:
             return _("At most {count} cases fit beside the patient: uncheck some.").format(count=self._mostCases)
         return ""
 
-    def _open(self, hit: Hit) -> None:
-        """A double click adds a case to those that are shown; the last of them makes room if there are too many."""
+    def openBeside(self, hit: Hit) -> None:
+        """Add a case to those that are shown, listed or not; the last of them makes room if there are too many."""
         others = [checked for checked in self.table.checked if checked.key != hit.key]
         wanted = sorted([*others[: self._mostCases - 1], hit], key=lambda shown: -shown.score)
         self.table.check(wanted)
+        self.table.choose(hit)
         self.compareWanted.emit(wanted)
 
     def _withChosen(self, action) -> None:

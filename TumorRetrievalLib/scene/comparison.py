@@ -9,6 +9,7 @@ Three traps of Slicer's linked views, and what is done about them:
   belongs into each column.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from TumorRetrievalLib.scene.views import (
     comparison_slices,
     composite_node,
     gather,
+    growing_layout_id,
     layout_id,
     plan_of,
     register_layouts,
@@ -55,17 +57,37 @@ def show_comparison(scene, patient: Shown, cases: list[Shown], plane: Plane = "S
 
     :param plane: of the second row; the first is axial.
     """
+    _arrange(scene, layout_id(len(cases), plane))
+    _clear_the_air(scene)
+    for column, shown in zip(COLUMNS, (patient, *cases), strict=False):
+        fill_column(scene, column, shown)
+    set_linked(scene, True)
+
+
+def growing_comparison(
+    scene, patient: Shown, cases: list[Shown], plane: Plane = "Sagittal", *, columns: int = 0
+) -> Iterator[None]:
+    """`show_comparison` in steps, for a caller who lets events happen after each: a view that is shown for the first
+    time takes some 20 ms to be made and as much to be painted, and a comparison has up to 15 of them.
+
+    :param columns: how many have been shown before; they need no steps.
+    """
+    for column, shown in list(zip(COLUMNS, (patient, *cases), strict=False))[columns:]:
+        _arrange(scene, growing_layout_id(column.position, plane))
+        fill_column(scene, column, shown)
+        yield
+    show_comparison(scene, patient, cases, plane)
+
+
+def _arrange(scene, identifier: int) -> None:
+    """Change to a layout of ours, and remember the one before if it was none."""
     register_layouts(scene)
     layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     before = layout.GetViewArrangement()
     if plan_of(before) is None:
         layout.SetAttribute(_PREVIOUS_LAYOUT, str(before))
-    layout.SetViewArrangement(layout_id(len(cases), plane))
+    layout.SetViewArrangement(identifier)
     gather(scene)
-    _clear_the_air(scene)
-    for column, shown in zip(COLUMNS, (patient, *cases), strict=False):
-        fill_column(scene, column, shown)
-    set_linked(scene, True)
 
 
 def leave_comparison(scene) -> None:

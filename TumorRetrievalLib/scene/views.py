@@ -13,7 +13,7 @@ MOST_CASES = 6
 VIEW_GROUP = 74
 THREE_D_VIEW = "TumorRetrieval3D"
 
-_FIRST_LAYOUT = 7400
+_FIRST_LAYOUT, _FIRST_GROWING_LAYOUT = 7400, 7440
 _LAYOUTS_PER_PLANE = 10
 _PLANES: tuple[Plane, ...] = ("Sagittal", "Coronal")
 _PATIENT_COLOR, _CASE_COLOR = "#6FB8E8", "#C9C9C9"
@@ -57,24 +57,34 @@ def layout_id(cases: int, plane: Plane) -> int:
     return _FIRST_LAYOUT + _LAYOUTS_PER_PLANE * _PLANES.index(plane) + cases
 
 
+def growing_layout_id(cases: int, plane: Plane) -> int:
+    """The layout on the way to a comparison: the patient and its first 0 to 6 cases, and no 3D view yet."""
+    return _FIRST_GROWING_LAYOUT + _LAYOUTS_PER_PLANE * _PLANES.index(plane) + cases
+
+
 def plan_of(layout: int) -> tuple[int, Plane] | None:
     """The number of cases and the plane of a layout; None if it is none of ours."""
-    plane, cases = divmod(layout - _FIRST_LAYOUT, _LAYOUTS_PER_PLANE)
-    if 0 <= plane < len(_PLANES) and 1 <= cases <= MOST_CASES:
-        return cases, _PLANES[plane]
+    for first, fewest in ((_FIRST_LAYOUT, 1), (_FIRST_GROWING_LAYOUT, 0)):
+        plane, cases = divmod(layout - first, _LAYOUTS_PER_PLANE)
+        if 0 <= plane < len(_PLANES) and fewest <= cases <= MOST_CASES:
+            return cases, _PLANES[plane]
     return None
 
 
 def register_layouts(scene) -> None:
     """Tell Slicer about the comparison's layouts; to be called when the module is set up, before scenes are read."""
     node = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    descriptions = {}
     for plane in _PLANES:
+        for cases in range(MOST_CASES + 1):
+            descriptions[growing_layout_id(cases, plane)] = _columns(cases, plane)
         for cases in range(1, MOST_CASES + 1):
-            identifier, description = layout_id(cases, plane), _description(cases, plane)
-            if node.IsLayoutDescription(identifier):
-                node.SetLayoutDescription(identifier, description)
-            else:
-                node.AddLayoutDescription(identifier, description)
+            descriptions[layout_id(cases, plane)] = _description(cases, plane)
+    for identifier, description in descriptions.items():
+        if node.IsLayoutDescription(identifier):
+            node.SetLayoutDescription(identifier, description)
+        else:
+            node.AddLayoutDescription(identifier, description)
 
 
 def slice_node(scene, name: str):
@@ -118,17 +128,22 @@ def comparison_slices(scene) -> list:
     return [node for name in names if (node := slice_node(scene, name)) is not None]
 
 
-def _description(cases: int, plane: Plane) -> str:
-    """Slicer's XML of a layout."""
+def _columns(cases: int, plane: Plane) -> str:
+    """Slicer's XML of the columns."""
     columns = "".join(
         '<item><layout type="vertical">'
         + "".join(f"<item>{_slice_view(column, row)}</item>" for row in ("Axial", plane))
         + "</layout></item>"
         for column in COLUMNS[: cases + 1]
     )
+    return f'<layout type="horizontal">{columns}</layout>'
+
+
+def _description(cases: int, plane: Plane) -> str:
+    """Slicer's XML of a layout: the columns, and the 3D view below them."""
     return (
         '<layout type="vertical" split="true">'
-        f'<item splitSize="{_SLICES_SHARE}"><layout type="horizontal">{columns}</layout></item>'
+        f'<item splitSize="{_SLICES_SHARE}">{_columns(cases, plane)}</item>'
         f'<item splitSize="{_THREE_D_SHARE}">'
         f'<view class="vtkMRMLViewNode" singletontag="{THREE_D_VIEW}">'
         '<property name="viewlabel" action="default">T</property>'

@@ -51,13 +51,14 @@ def test_no_layout_of_slicers_own_is_touched(mrml, scene):
 
 
 def test_every_comparison_has_an_identifier_of_its_own_above_slicers(layout_node):
-    from TumorRetrievalLib.scene.views import layout_id, plan_of
+    from TumorRetrievalLib.scene.views import growing_layout_id, layout_id, plan_of
 
     all_ids = [layout_id(cases, plane) for plane in ("Sagittal", "Coronal") for cases in range(1, 7)]
 
     assert len(set(all_ids)) == 12 and min(all_ids) > 100
     assert [plan_of(identifier) for identifier in all_ids[:2]] == [(1, "Sagittal"), (2, "Sagittal")]
-    assert plan_of(3) is plan_of(7400) is plan_of(7408) is plan_of(7500) is None
+    assert plan_of(3) is plan_of(7400) is plan_of(7408) is plan_of(7447) is plan_of(7500) is None
+    assert plan_of(growing_layout_id(0, "Coronal")) == (0, "Coronal")
 
 
 @pytest.mark.parametrize("cases", [0, 7])

@@ -15,6 +15,9 @@ if str(ROOT / "TumorRetrieval") not in sys.path:
 CENTER = (12.0, -6.0, 8.0)
 """The middle of the patient's tumor, RAS mm."""
 
+TO_ATLAS = [[1.0, 0.0, 0.0, 5.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -3.0], [0.0, 0.0, 0.0, 1.0]]
+"""The patient lies 5 mm farther left in the scan than in the atlas, and 3 mm higher."""
+
 
 def wait_until(condition, seconds: float = 90.0) -> None:
     """Let Qt's events happen until something is so."""
@@ -140,7 +143,7 @@ def worker():
             write_labels(Path(arguments["out"]) / name, brain()[1])
         (Path(arguments["out"]) / "query.json").write_text("what the worker knows")
         tumors = [tumor(number, hits=arguments["k"]) for number in range(len(arguments["boxes"]))]
-        return {"tumors": tumors, "masks": masks, "notes": []}
+        return {"tumors": tumors, "masks": masks, "notes": [], "patient_to_atlas": TO_ATLAS}
 
     def rerank(arguments):
         """The usual order, or the opposite if anything was changed."""
@@ -152,6 +155,11 @@ def worker():
         number = int(arguments["case"].split("-")[1])
         center = (-20.0 + 4 * number, 10.0, 5.0)
         volume, mask = brain(center, 8.0 + number, seed=number)
+        to_atlas = np.diag([1.0, 1.0, 1.0, 1.0])
+        to_atlas[0, 3] = 10.0 * number
+        place = {"case_to_atlas": to_atlas.tolist() if arguments.get("atlas") else None}
+        if "out" not in arguments:
+            return {"files": {}, "tumors": [], "provenance": "made for this test", **place}
         out = Path(arguments["out"])
         write_volume(out / "t1c.nii", volume)
         write_labels(out / "core.nii", mask)
@@ -160,6 +168,28 @@ def worker():
             "files": {"t1c": "t1c.nii", "core": "core.nii"},
             "tumors": [{"id": "1", "box": box}],
             "provenance": "made for this test",
+            **place,
+        }
+
+    def stability(arguments):
+        """Each case stays in one box less than the one before it."""
+        kept = {"boxes": arguments["boxes"], "score_spread": 0.031}
+        listed = [
+            {"case": f"case-{number}", "tumor": "1", "stability": {"kept": arguments["boxes"] - number, **kept}}
+            for number in range(5)
+        ]
+        return {"hits": listed}
+
+    def map_of_cases(arguments):
+        """Eight cases on a circle, the patient in its middle."""
+        angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+        facts = [hit(number) for number in range(8)]
+        return {
+            "tumors": [[one[name] for name in ("case", "tumor", "type", "area", "left_right")] for one in facts],
+            "points": np.stack([np.cos(angles), np.sin(angles)], axis=1).tolist(),
+            "queries": [[0.0, 0.0]] if "result" in arguments else [],
+            "also": [[0.1, 0.1] for _ in arguments["also"]],
+            "known": 8,
         }
 
     made.answers = {
@@ -171,6 +201,8 @@ def worker():
         "find": find,
         "case": case,
         "rerank": rerank,
+        "stability": stability,
+        "map": map_of_cases,
         "segment": lambda arguments: {"boxes": [tumor()["box"]]},
     }
     return made

@@ -57,6 +57,72 @@ def test_every_view_goes_through_the_middle_of_the_tumor(app, answered):
     wait_until(lambda: all(distance_from_slice(node, CENTER) < 1.5 for node in views))
 
 
+def place_of(node, point) -> np.ndarray:
+    """Where a point of a case (its own RAS mm) lies in the scene."""
+    from TumorRetrievalLib.scene.matrices import node_to_world
+
+    return (node_to_world(node) @ (*point, 1))[:3]
+
+
+def test_brains_can_be_laid_on_each_other_and_lesions_again(answered, ui, worker):
+    cases = answered.query.parameters.cases
+    ui.alignmentSelector.setCurrentIndex(1)
+    wait_until(lambda: not answered.compare.isLoading)
+
+    assert [asked["case"] for asked in worker.tasks("case") if "out" not in asked] == ["case-0", "case-1", "case-2"]
+    for number, case in enumerate(cases):
+        # A landmark at the atlas's origin: at -10, -20 ... mm in the cases, and at (-5, 0, 3) mm in the patient.
+        assert np.allclose(place_of(case, (-10.0 * number, 0, 0)), (-5, 0, 3))
+        # To the patient's right stays to the right.
+        assert place_of(case, (40, 0, 0))[0] > place_of(case, (-40, 0, 0))[0]
+
+    ui.alignmentSelector.setCurrentIndex(0)
+    from TumorRetrievalGui.case_nodes import tumorOf
+
+    for case in cases:
+        assert np.allclose(middle_of(tumorOf(case)), CENTER, atol=1.5)
+
+
+def test_a_case_opened_later_is_laid_brain_on_brain_too_and_none_is_asked_for_twice(answered, ui, worker):
+    ui.alignmentSelector.setCurrentIndex(1)
+    wait_until(lambda: not answered.compare.isLoading)
+    worker.asked.clear()
+    answered.compare.open(answered.results.hits[:4])
+    wait_until(lambda: len(answered.query.parameters.cases) == 4 and not answered.compare.isLoading)
+
+    assert [asked["case"] for asked in worker.tasks("case") if asked.get("atlas")] == ["case-3"]
+    assert np.allclose(place_of(answered.query.parameters.cases[3], (-30, 0, 0)), (-5, 0, 3))
+
+
+def test_a_case_whose_place_is_unknown_stays_lesion_on_lesion_and_is_named(answered, ui, worker):
+    from TumorRetrievalGui.case_nodes import tumorOf
+
+    plain = worker.answers["case"]
+    unknown = {"case_to_atlas": None}
+    worker.answers["case"] = lambda given: {**plain(given), **(unknown if given["case"] == "case-1" else {})}
+    ui.alignmentSelector.setCurrentIndex(1)
+    wait_until(lambda: not answered.compare.isLoading)
+
+    assert "unknown" in ui.compareMessage.text and "case-1" in ui.compareMessage.text
+    assert "case-0" not in ui.compareMessage.text
+    assert np.allclose(middle_of(tumorOf(answered.query.parameters.cases[1])), CENTER, atol=1.5)
+
+
+def test_without_the_patients_place_only_lesions_can_be_laid_on_each_other(ready, worker):
+    from TumorRetrievalGui.box_logic import addBox
+
+    from TumorRetrievalLib.imaging.box import Box
+
+    plain = worker.answers["find"]
+    worker.answers["find"] = lambda arguments: {**plain(arguments), "patient_to_atlas": None}
+    addBox(ready.query.parameters, Box.aligned(CENTER, (24, 24, 24)))
+    ready.query.find()
+    wait_until(lambda: ready.compare.isOpen and not ready.compare.isLoading)
+
+    selector = ready.comparePanel.ui.alignmentSelector
+    assert not selector.enabled and "atlas" in selector.toolTip
+
+
 def test_the_panel_names_what_each_column_shows(ui):
     assert ui.shownLabel.text.split("\n")[:2] == ["P: T1 with contrast", "1: case-0, glioma, frontal lobe"]
 
@@ -65,6 +131,7 @@ def test_the_second_row_can_be_coronal(app, answered, ui):
     from TumorRetrievalLib.scene.views import comparison_slices
 
     ui.planeSelector.setCurrentIndex(1)
+    wait_until(lambda: not answered.compare.isLoading)
     orientations = {node.GetOrientation() for node in comparison_slices(app.mrmlScene())}
 
     assert orientations == {"Axial", "Coronal"}

@@ -118,6 +118,21 @@ def test_reloading_ends_the_worker_and_makes_a_panel_with_the_same_choices(modul
     assert renewed.panel.queryPanel.ui.t1cSelector.currentNode() is node
 
 
+def test_reloading_while_a_search_runs_ends_it_and_the_new_panel_can_search(module, scene, worker, monkeypatch):
+    import slicer.util
+
+    worker.answers["find"] = lambda arguments: None
+    load_patient(scene)
+    search(module.panel)
+    wait_until(lambda: worker.tasks("find"))
+    monkeypatch.setattr("TumorRetrievalLib.worker.client.WorkerClient.submit", lambda *_, **__: pytest.fail("started"))
+    module.onReload()
+    renewed = slicer.util.getModuleWidget("TumorRetrieval").panel
+
+    assert worker.closed and not renewed.query.isRunning and renewed.queryPanel.ui.findButton.enabled
+    assert len(renewed.query.parameters.boxes) == 1
+
+
 def test_the_self_test_for_desktop_slicer_passes_here_too(module):
     import sys
 

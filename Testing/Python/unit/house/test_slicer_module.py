@@ -4,7 +4,9 @@ Slicer is replaced by the few classes that the file derives from; Testing/Python
 """
 
 import ast
+import hashlib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -36,7 +38,13 @@ def errors():
 
 
 @pytest.fixture
-def module(monkeypatch, errors):
+def slots():
+    """What waits for signals of the application."""
+    return []
+
+
+@pytest.fixture
+def module(monkeypatch, errors, slots):
     """TumorRetrieval.py, loaded with nothing but the standard library and the stand-ins."""
     plain = type("Plain", (), {})
     parts = {
@@ -55,6 +63,7 @@ def module(monkeypatch, errors):
         stand_in.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, stand_in)
     sys.modules["slicer"].util = sys.modules["slicer.util"]
+    sys.modules["slicer"].app = SimpleNamespace(connect=lambda signal, slot: slots.append((signal, slot)))
     kept = {name: loaded for name, loaded in sys.modules.items() if name.startswith("TumorRetrievalGui")}
     for name in kept:
         monkeypatch.delitem(sys.modules, name)
@@ -77,6 +86,45 @@ def test_the_module_list_says_what_it_is_and_how_it_is_used(module):
     assert parent.title == "Tumor Retrieval" and parent.categories == ["Neuroimaging"]
     assert set(parent.dependencies) == {"Markups", "Segmentations", "Volumes"}
     assert "Find similar cases" in parent.helpText
+
+
+def test_the_help_leads_to_a_tutorial_that_is_there(module):
+    parent = SimpleNamespace()
+
+    module.TumorRetrieval(parent)
+
+    address = re.search(r'href="file://([^"]+)"', parent.helpText)[1]
+    page = Path(address).read_text(encoding="utf-8")
+    for button in ("Draw a box", "Suggest boxes", "Find similar cases", "Draw the box again 10 times"):
+        assert button in page
+    assert "research use only" in page and "diagnosis" not in page.lower()
+
+
+def test_the_bundled_patient_is_offered_in_sample_data_once_slicer_has_started(module, slots, monkeypatch):
+    offered = {}
+    sample_data = ModuleType("SampleData")
+    sample_data.SampleDataLogic = SimpleNamespace(
+        registerCustomSampleDataSource=lambda **source: offered.update(source)
+    )
+    module.TumorRetrieval(SimpleNamespace())
+    ((signal, offer),) = slots
+    assert signal == "startupCompleted()" and offered == {}
+
+    monkeypatch.setitem(sys.modules, "SampleData", sample_data)
+    offer()
+
+    assert len(offered["uris"]) == len(offered["fileNames"]) == len(offered["nodeNames"]) == 2
+    for address, told in zip(offered["uris"], offered["checksums"], strict=True):
+        content = Path(address.removeprefix("file://")).read_bytes()
+        assert told == f"SHA256:{hashlib.sha256(content).hexdigest()}"
+    assert Path(offered["thumbnailFileName"]).is_file()
+
+
+def test_without_sample_data_nothing_is_offered_and_nothing_fails(module, slots, monkeypatch):
+    module.TumorRetrieval(SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "SampleData", None)
+
+    slots[0][1]()
 
 
 def test_loading_the_module_loads_none_of_its_panels(module):

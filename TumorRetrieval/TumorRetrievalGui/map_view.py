@@ -1,0 +1,148 @@
+"""A picture of points in the plane, with the patient's tumor and the listed cases marked, that answers the mouse."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import qt
+
+from TumorRetrievalGui.signals import Signal
+
+PALETTE = ("#e69f00", "#56b4e9", "#d55e9e", "#2fa57f", "#8c73d9", "#d55e00")
+"""Colours of the types, in their order: those of Okabe and Ito, which colour-blind readers can tell apart; two of them
+changed so that they are seen on a dark ground too."""
+UNKNOWN = "#8f8f8f"
+
+_MARGIN = 14
+_POINT = 4
+_MARK_RADIUS = 8
+_REACH = 9
+_OPACITY = 0.55
+
+
+class MapView(qt.QWidget):
+    """Shows a map. Points are named by their numbers."""
+
+    def __init__(self, parent=None):
+        qt.QWidget.__init__(self, parent)
+        self._points = np.zeros((0, 2))
+        self._colors: list[str] = []
+        self._marks: Mapping[int, int] = {}
+        self._query: list[float] | None = None
+        self._ground = None
+        #: The mouse is over another point: its number, or None.
+        self.hovered = Signal()
+        #: A point was clicked: its number.
+        self.chosen = Signal()
+        self._under: int | None = None
+        self.setMouseTracking(True)
+        self.setMinimumHeight(300)
+
+    def setPoints(self, points, colors: list[str]) -> None:
+        """Show other points. :param points: from -1 to 1, upwards; :param colors: #rrggbb of each."""
+        self._points = np.asarray(points, float).reshape(-1, 2)
+        self._colors, self._ground, self._under = list(colors), None, None
+        self.update()
+
+    def setMarks(self, marks: Mapping[int, int], query: list[float] | None) -> None:
+        """Mark points. :param marks: number of a point -> what is written at it; :param query: the patient's place."""
+        self._marks, self._query = marks, query
+        self.update()
+
+    def placeOf(self, point) -> tuple[float, float]:
+        """Where a point of the plane lies in this widget, in pixels."""
+        x, y = np.asarray(self._pixels(np.asarray(point, float)[None]))[0]
+        return float(x), float(y)
+
+    def paintEvent(self, event):
+        """Called by Qt."""
+        if self._ground is None or self._ground.size() != self.size:
+            self._ground = self._paintGround()
+        painter = qt.QPainter()
+        painter.begin(self)
+        painter.drawPixmap(0, 0, self._ground)
+        painter.setRenderHint(qt.QPainter.Antialiasing, True)
+        text = self.palette.color(qt.QPalette.Text)
+        for number, label in sorted(self._marks.items(), key=lambda mark: -mark[1]):
+            self._paintMark(painter, self._points[number], str(label), qt.QColor(self._colors[number]))
+        if self._query is not None:
+            self._paintQuery(painter, text)
+        if self._under is not None:
+            painter.setPen(qt.QPen(text, 2))
+            painter.setBrush(qt.QBrush(qt.Qt.NoBrush))
+            x, y = self.placeOf(self._points[self._under])
+            painter.drawEllipse(qt.QPointF(x, y), _MARK_RADIUS + 2, _MARK_RADIUS + 2)
+        painter.end()
+
+    def mouseMoveEvent(self, event):
+        """Called by Qt."""
+        under = self._at(event)
+        if under != self._under:
+            self._under = under
+            self.update()
+            self.hovered.emit(under)
+
+    def leaveEvent(self, event):
+        """Called by Qt."""
+        if self._under is not None:
+            self._under = None
+            self.update()
+            self.hovered.emit(None)
+
+    def mouseReleaseEvent(self, event):
+        """Called by Qt."""
+        if event.button() == qt.Qt.LeftButton and (number := self._at(event)) is not None:
+            self.chosen.emit(number)
+
+    def _at(self, event) -> int | None:
+        """The point under the mouse; a marked one before its neighbours."""
+        # Qt 5, which some versions of Slicer are built with, has no `position`.
+        place = event.position() if hasattr(event, "position") else event.localPos()
+        if len(self._points) == 0:
+            return None
+        distances = np.linalg.norm(self._pixels(self._points) - (place.x(), place.y()), axis=1)
+        near = [number for number in self._marks if distances[number] <= _REACH]
+        number = min(near, key=lambda one: distances[one]) if near else int(np.argmin(distances))
+        return number if distances[number] <= _REACH else None
+
+    def _pixels(self, points: np.ndarray) -> np.ndarray:
+        """Points of the plane in pixels of this widget; one scale in both directions, upwards is up."""
+        scale = max(min(self.width, self.height) / 2 - _MARGIN, 1)
+        return points * (scale, -scale) + (self.width / 2, self.height / 2)
+
+    def _paintGround(self):
+        """All points, painted once for each size."""
+        pixmap = qt.QPixmap(self.size)
+        pixmap.fill(self.palette.color(qt.QPalette.Base))
+        painter = qt.QPainter()
+        painter.begin(pixmap)
+        painter.setRenderHint(qt.QPainter.Antialiasing, True)
+        painter.setOpacity(_OPACITY)
+        pixels = np.round(self._pixels(self._points)).astype(int).tolist()
+        for color in dict.fromkeys(self._colors):
+            pen = qt.QPen(qt.QColor(color), _POINT)
+            pen.setCapStyle(qt.Qt.RoundCap)
+            painter.setPen(pen)
+            for (x, y), own in zip(pixels, self._colors, strict=True):
+                if own == color:
+                    painter.drawPoint(x, y)
+        painter.end()
+        return pixmap
+
+    def _paintMark(self, painter, point, label: str, color) -> None:
+        x, y = self.placeOf(point)
+        painter.setPen(qt.QPen(qt.QColor(20, 20, 20), 1))
+        painter.setBrush(qt.QBrush(color))
+        painter.drawEllipse(qt.QPointF(x, y), _MARK_RADIUS, _MARK_RADIUS)
+        box = qt.QRectF(x - _MARK_RADIUS, y - _MARK_RADIUS, 2 * _MARK_RADIUS, 2 * _MARK_RADIUS)
+        font = qt.QFont(painter.font())
+        font.setPixelSize(10)
+        painter.setFont(font)
+        painter.drawText(box, int(qt.Qt.AlignCenter), label)
+
+    def _paintQuery(self, painter, color) -> None:
+        """A cross, so that points under it stay visible."""
+        x, y = self.placeOf(self._query)
+        for width, pen in ((5, self.palette.color(qt.QPalette.Base)), (2, color)):
+            painter.setPen(qt.QPen(pen, width))
+            painter.drawLine(qt.QPointF(x - 11, y), qt.QPointF(x + 11, y))
+            painter.drawLine(qt.QPointF(x, y - 11), qt.QPointF(x, y + 11))
