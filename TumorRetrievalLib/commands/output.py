@@ -75,6 +75,15 @@ def show_hits(result: dict) -> None:
             shares = (f"{hit['blocks'][name]:+.3f}" for name in blocks)
             table.add_row(*(escape(word) for word in words), *shares)
         console.print(table if tumor["hits"] else f"{escape(title)}\nNo case in the index passes the filters.")
+        if "slice_evidence" in tumor:
+            console.print(_slice_evidence(tumor["slice_evidence"]))
+
+
+def _slice_evidence(found: dict) -> str:
+    """What single slices say of a tumor's type, as one line."""
+    types = sorted(found["types"].items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in types)
+    return escape(f"Type by {found['slices']} single slices: {shares}; {found['label']}")
 
 
 def show_examination(rows: list[tuple[str, str, str, bool]]) -> None:

@@ -13,6 +13,7 @@ from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_kn
 from TumorRetrievalLib.engine.outline import Outline, core_box, merge, outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
 from TumorRetrievalLib.engine.rerank import Query, block_weights
+from TumorRetrievalLib.engine.slice_evidence import slice_evidence
 from TumorRetrievalLib.engine.stability import HitStability, jittered_embeddings, stability
 from TumorRetrievalLib.errors import CannotWrite, InvalidBox
 from TumorRetrievalLib.imaging.atomic import atomic_file
@@ -72,7 +73,10 @@ class FindRequest:
 
 @dataclass(frozen=True, eq=False)
 class FoundTumor:
-    """One box, read and looked up."""
+    """One box, read and looked up.
+
+    :param slices: see `engine.slice_evidence`.
+    """
 
     box: Box
     reading: Reading
@@ -80,6 +84,7 @@ class FoundTumor:
     facts: TumorFacts
     area: str
     hits: list[Hit]
+    slices: dict | None = None
     stability: list[HitStability] = field(default_factory=list)
 
 
@@ -197,7 +202,8 @@ def _find_one(patient: Patient, box: Box, reader: TumorReader, index: CaseIndex,
     weights = block_weights(request.weights)
     hits = nearest_tumors(index, embed(facts), request.k, filters=request.filters, weights=weights)
     area = "" if facts.atlas_mm is None else describe_position(facts.atlas_mm).area
-    return FoundTumor(box, reading, outline, facts, area, hits)
+    slices = slice_evidence(patient.t1c, box, request.device)
+    return FoundTumor(box, reading, outline, facts, area, hits, slices)
 
 
 def _jittered(
@@ -255,6 +261,7 @@ def _report_tumor(tumor: FoundTumor, cases: dict[str, KnownCase], growth: dict |
         tumor.outline.whole_ml,
         hits,
         growth=f"{growth['folder']}/growth.html" if growth else "",
+        slices=tumor.slices,
     )
 
 
@@ -273,6 +280,7 @@ def _result_tumor(tumor: FoundTumor) -> dict:
         "box": {"center_ras": _rounded(tumor.box.center), "size_mm": _rounded(tumor.box.size),
                 "axes": np.round(tumor.box.axes, 6).tolist()},
         "types": {name: round(p, 4) for name, p in tumor.reading.types.items()},
+        **({"slice_evidence": tumor.slices} if tumor.slices else {}),
         "area": tumor.area,
         "atlas_mm": None if tumor.facts.atlas_mm is None else _rounded(tumor.facts.atlas_mm),
         "core_ml": round(tumor.outline.core_ml, 3),

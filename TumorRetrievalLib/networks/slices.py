@@ -102,7 +102,7 @@ def _keras_block(before: int, width: int) -> nn.Sequential:
 class SliceOutput(Output):
     """What :class:`SliceNetwork` says.
 
-    :param cells: logits of the type at every place of the map at a quarter of the resolution, (B, 4, 32, 32).
+    :param cells: logits of the type at every place of the map at a quarter of its resolution, (B, 4, n, n).
     """
 
     cells: torch.Tensor
@@ -118,11 +118,14 @@ class SliceNetwork(_FlatNetwork):
     instead which head it has seen before.
 
     :param widths: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution, multiples of 8.
+    :param edge: pixels along an edge at which it works, a multiple of 16. With 96, the slice is made coarser at the
+        start and the mask finer at the end, and a network is trained in little more than half of the time.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 144)):
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 144), edge: int = 96):
         super().__init__()
-        self.arguments = {"widths": list(widths)}
+        self.arguments = {"widths": list(widths), "edge": edge}
+        self.edge = edge
         steps = list(pairwise(widths))
         self.stem = nn.Conv2d(4, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(
@@ -163,7 +166,8 @@ class SliceNetwork(_FlatNetwork):
         :param boxes: int64 (B, 5): for every slice, in order, its number and the half-open pixel ranges of its rows and
             columns in which the tumor lies; the whole slice where that is not known.
         """
-        x = self.stem(_channels_last(functional.pixel_unshuffle(image, 2)))
+        seen = functional.interpolate(image, (self.edge, self.edge), mode="bilinear", antialias=True)
+        x = self.stem(_channels_last(functional.pixel_unshuffle(seen, 2)))
         levels = []
         for level, encoder in enumerate(self.encoders):
             x = encoder(x)
@@ -174,6 +178,7 @@ class SliceNetwork(_FlatNetwork):
             x = self.decoders[level](self.ups[level](x) + levels[level])
             levels[level] = x
         masks = functional.pixel_shuffle(self.mask(functional.relu(self.norm(levels[0]))), 2).float()
+        masks = functional.interpolate(masks, image.shape[2:], mode="bilinear")
         attention = masks.detach().sigmoid() * inside_boxes(boxes, image)
         pooled = [_mean_over(features.float(), attention) for features in levels]
         with torch.autocast(image.device.type, enabled=False):

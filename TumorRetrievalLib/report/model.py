@@ -64,6 +64,7 @@ class ReportTumor:
     :param whole_ml: volume of the whole tumor around it, ml.
     :param hits: the similar cases, the most similar first.
     :param growth: path, from the report, of the page about its simulated growth; "" where there is none.
+    :param slices: what single slices say of its type (see `engine.slice_evidence`), or None.
     """
 
     box: Box
@@ -74,6 +75,7 @@ class ReportTumor:
     whole_ml: float
     hits: list[ReportHit]
     growth: str = ""
+    slices: dict | None = None
 
 
 @dataclass(frozen=True, eq=False)

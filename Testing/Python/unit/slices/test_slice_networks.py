@@ -61,7 +61,7 @@ def test_ours_gives_a_mask_a_type_and_the_types_of_its_cells(images, small):
 
     assert output.masks.shape == (3, 1, 128, 128)
     assert output.labels["type"].shape == (3, 4)
-    assert output.cells.shape == (3, 4, 32, 32)
+    assert output.cells.shape == (3, 4, 24, 24)
 
 
 def test_scale_and_background_of_a_scan_do_not_change_what_ours_sees(images):
