@@ -84,6 +84,44 @@ def evaluate_slices_command(
     show_scores({name: {column: row.get(column) for column in columns} for name, row in rows.items()})
 
 
+@app.command("markers")
+def evaluate_markers_command(
+    runs: Annotated[Path, typer.Option(help="Folder that holds the runs of `train plgg`.")],
+    data: Annotated[str, typer.Option(help="What they were trained on: a manifest, or SYNTHETIC.")] = "SYNTHETIC",
+    cases: Annotated[Path | None, typer.Option(help="Folder of the prepared scans, if the runs shared one.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+) -> None:
+    """Table 1 of Vafaeikia et al. 2021: low-grade gliomas outlined with and without the genetic marker."""
+    from TumorRetrievalLib.evaluation.markers import evaluate_markers, table_of
+
+    with shown_progress() as progress:
+        result = evaluate_markers(runs, data, cases, json_path=json_path, progress=progress)
+    for words in result["data"]:
+        print(words)
+    print("The paper: 311 patients of one hospital. It does not say how well it classified markers.")
+    show_scores(table_of(result))
+
+
+@app.command("brats")
+def evaluate_brats_command(
+    cases: Annotated[Path, typer.Option(help="Cases with T1c, FLAIR and mask in the manner of BraTS.")],
+    model: Annotated[Path, typer.Option(help="Folder that `train med3d-unet` has left.")],
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    device: Device = None,
+) -> None:
+    """Whole tumor, tumor core and enhancing tumor in whole scans, as Epstein & Shimshi 2021."""
+    from TumorRetrievalLib.evaluation.brats import evaluate_brats
+
+    with shown_progress() as progress:
+        result = evaluate_brats(cases, model, json_path=json_path, device=device, progress=progress)
+    bounds = {
+        bound: {region: row[bound] for region, row in result["mean"].items()} for bound in ("mean", "low", "high")
+    }
+    paper = {f"paper: {name}": row for name, row in result["paper"].items()}
+    print("The paper: 43 scans of BraTS 2019, four modalities. Here: " + " and ".join(result["channels"]) + ".")
+    show_scores(result["cases"] | bounds | paper)
+
+
 @app.command("growth-table")
 def evaluate_growth_table_command(
     database: Annotated[Path, typer.Option(help="Database of simulated tumors.")],

@@ -16,6 +16,13 @@ class Around(str, Enum):
     whole = "whole"
 
 
+class Sizes(str, Enum):
+    """How large a network and its patches are."""
+
+    published = "published"
+    small = "small"
+
+
 class SliceNetworks(str, Enum):
     """The networks for slices."""
 
@@ -28,6 +35,25 @@ class SliceProtocols(str, Enum):
 
     patients = "patients"
     random = "random"
+
+
+class Side(str, Enum):
+    """Where in the brain a tumor lies."""
+
+    left = "left"
+    right = "right"
+    front = "front"
+    rear = "rear"
+    upper = "upper"
+    lower = "lower"
+
+
+class OnePer(str, Enum):
+    """What a list of similar cases shows once."""
+
+    patient = "patient"
+    case = "case"
+    tumor = "tumor"
 
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; without it a GPU if there is one.")]

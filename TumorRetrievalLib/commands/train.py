@@ -1,11 +1,12 @@
 """The command `train`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from TumorRetrievalLib.commands.options import SliceNetworks
+from TumorRetrievalLib.commands.options import Sizes, SliceNetworks
 from TumorRetrievalLib.commands.output import shown_progress
 
 app = typer.Typer()
@@ -16,8 +17,9 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="default; pisov (the network and schedule of Pisov et al. 2018); slices (see --network and --data); "
-            "or growth-vae8, growth-vae1024 or growth-ae (the autoencoders of tumor masks of Rosier 2022)."
+            help="default; pisov (the network and schedule of Pisov et al. 2018); plgg (Vafaeikia et al. 2021); "
+            "med3d-unet (Epstein & Shimshi 2021); slices (see --network and --data); or growth-vae8, growth-vae1024 or "
+            "growth-ae (the autoencoders of tumor masks of Rosier 2022)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, loss curves, and the model.")],
@@ -26,7 +28,28 @@ def train(
     grid: Annotated[
         int, typer.Option(help="growth-... only: voxels along an edge, 128 as published, or 64 where there is no GPU.")
     ] = 128,
-    data: Annotated[Path | None, typer.Option(help="slices only: .npz with image, label and mask_packed.")] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="SYNTHETIC, or, for plgg and med3d-unet, a manifest (CSV); for slices an .npz with image, label and "
+            "mask_packed."
+        ),
+    ] = "SYNTHETIC",
+    size: Annotated[
+        Sizes | None,
+        typer.Option(help="plgg, med3d-unet: as published, or small; without it small where there is no GPU."),
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="plgg, med3d-unet: keep the prepared scans here, to share them between runs.")
+    ] = None,
+    patients: Annotated[
+        int | None, typer.Option(min=20, help="plgg, med3d-unet: synthetic patients, instead of the paper's number.")
+    ] = None,
+    single_task: Annotated[bool, typer.Option("--single-task", help="plgg: without the genetic marker.")] = False,
+    split: Annotated[int, typer.Option(min=1, max=6, help="plgg: which of the six divisions of the patients.")] = 1,
+    encoder: Annotated[int, typer.Option(help="med3d-unet: depth of the encoders: 10, 18 or 50.")] = 10,
+    checkpoint: Annotated[Path | None, typer.Option(help="med3d-unet: MedicalNet's weights for the encoders.")] = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="med3d-unet: keep the encoders as they came.")] = False,
     network: Annotated[
         SliceNetworks, typer.Option(help="slices only: that of Mueller Ferreira et al. 2024, or a stronger one.")
     ] = SliceNetworks.best,
@@ -37,20 +60,49 @@ def train(
 ) -> None:
     """Train a network on synthetic patients, on slices, or two on simulated tumors. What was stopped goes on."""
     if recipe == "slices":
-        _train_slices(data, network, out, attribution, epochs)
+        _train_slices(None if data == "SYNTHETIC" else Path(data), network, out, attribution, epochs)
         return
     if recipe.startswith("growth-"):
         from TumorRetrievalLib.engine.train_growth import train_growth
 
         with shown_progress() as progress:
             train_growth(recipe, out, edge=grid, minutes=minutes, steps=steps, progress=progress)
+        for mask in ("whole", "core"):
+            _show_card(out / mask / "model")
         print(f"Models: {out / 'whole' / 'model'} and {out / 'core' / 'model'}")
         return
     from TumorRetrievalLib.training.commands import train_recipe
+    from TumorRetrievalLib.training.team import this_team
 
     with shown_progress() as progress:
-        model = train_recipe(recipe, out, minutes=minutes, steps=steps, progress=progress)
-    print(f"Model: {model}")
+        model = train_recipe(
+            recipe,
+            out,
+            data=data,
+            minutes=minutes,
+            steps=steps,
+            size=None if size is None else size.value,
+            cases=cases,
+            patients=patients,
+            single_task=single_task,
+            split=split,
+            encoder=encoder,
+            checkpoint=checkpoint,
+            freeze=freeze,
+            progress=progress,
+        )
+    if this_team().leads:
+        _show_card(model)
+        print(f"Model: {model}")
+
+
+def _show_card(model: Path) -> None:
+    """Makes a page of the model's card."""
+    from TumorRetrievalLib.report.model_card_page import write_card_page
+    from TumorRetrievalLib.training.model_card import CARD_NAME
+
+    page = write_card_page(model, json.loads((model / CARD_NAME).read_text(encoding="utf-8")))
+    print(f"Model card: {page}")
 
 
 def _train_slices(data: Path | None, network: SliceNetworks, out: Path, attribution: str, epochs: int | None) -> None:

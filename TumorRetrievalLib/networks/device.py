@@ -22,15 +22,34 @@ def choose_device(preferred: str | None = None) -> torch.device:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic is faster than float32 here; a CPU without AVX-512 BF16 or AMX only emulates it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # These are not public; a torch without them is asked nothing and counts as slow.
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, bool)() for check in checks)
 
 
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """The short type in which convolutions are fastest: bfloat16, float16 on a GPU that has no bfloat16, or none."""
+    if has_fast_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else None
+
+
 def mixed_precision(device: torch.device) -> AbstractContextManager:
-    """A context in which convolutions run in bfloat16 where that is faster, and nothing changes where it is not."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_fast_bfloat16(device))
+    """A context in which convolutions run in half precision where that is faster, and nothing changes where it is not.
+
+    Training in float16 also needs its gradients scaled.
+    """
+    short = half_precision(device)
+    return torch.autocast(device.type, dtype=short or torch.bfloat16, enabled=short is not None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a GPU's memory, or the computer's, was too small."""
+    # On the CPU it is a plain RuntimeError, of which torch gives only the text.
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
 
 
 def run_with_fallback(work: Callable[[torch.device], T], device: torch.device) -> tuple[T, str | None]:

@@ -12,6 +12,7 @@ from TumorRetrievalLib.networks.slice_losses import paper_slice_loss, slice_loss
 # Voxels added to both sides of the Dice fraction: a mask of a few voxels must not decide the step.
 DICE_SMOOTHING = 20.0
 BCE_WEIGHT = 3.0
+EPSILON = 1e-5
 
 PAPER_SEGMENTATION_WEIGHT = 1.0
 PAPER_TASK_WEIGHT = 1e-3
@@ -68,6 +69,43 @@ def default_loss(output: Output, batch: Batch, task_weights: Mapping[str, float]
     return total, parts
 
 
+def plgg_loss(
+    output: Output, batch: Batch, task_weights: Mapping[str, float], class_weights: torch.Tensor | None = None
+) -> tuple[torch.Tensor, Parts]:
+    """Equations 1 and 2 of Vafaeikia et al. 2021: soft Dice loss over the batch + 0.3 * weighted cross-entropy.
+
+    The sums of Equation 2 run over all voxels of the batch, so that a patch without tumor still counts.
+
+    :param task_weights: {"marker": 0.3}, or nothing for the single-task network.
+    :param class_weights: of the markers, shape (classes,); None = all alike.
+    :returns: the total (a scalar with a gradient) and its unweighted parts, detached, by name.
+    """
+    chance, truth = output.masks.float().sigmoid(), batch.masks
+    overlap = 2 * (chance * truth).sum() / (chance.square().sum() + truth.square().sum() + EPSILON)
+    total, parts = 1 - overlap, {"dice_0": overlap.detach()}
+    for task, weight in task_weights.items():
+        logits, classes = output.labels[task].float(), batch.labels[task]
+        weights = None if class_weights is None else class_weights.to(logits)
+        # The mean over no label at all would be 0 / 0.
+        known = bool((classes >= 0).any())
+        cross_entropy = (
+            functional.cross_entropy(logits, classes, weights, ignore_index=-1) if known else logits.sum() * 0.0
+        )
+        total = total + weight * cross_entropy
+        parts[task] = cross_entropy.detach()
+    return total, parts
+
+
+def voxel_loss(output: Output, batch: Batch, task_weights: Mapping[str, float]) -> tuple[torch.Tensor, Parts]:
+    """The cross-entropy of each voxel of each mask (Epstein & Shimshi 2021); the Dice of each mask is only watched."""
+    logits = output.masks.float()
+    loss = functional.binary_cross_entropy_with_logits(logits, batch.masks)
+    found, axes = logits.detach() > 0, (0, 2, 3, 4)
+    size = found.sum(axes) + batch.masks.sum(axes)
+    dice = 2 * (found * batch.masks).sum(axes) / size.clamp(min=1)
+    return loss, {f"dice_{mask}": dice[mask] for mask in range(len(dice)) if size[mask] > 0}
+
+
 def reconstruction_loss(
     output: Reconstruction, batch: Batch, task_weights: Mapping[str, float]
 ) -> tuple[torch.Tensor, Parts]:
@@ -97,6 +135,8 @@ def divergence_from_standard_normal(mean: torch.Tensor, log_variance: torch.Tens
 
 LOSSES = {
     "default": default_loss,
+    "plgg": plgg_loss,
+    "voxels": voxel_loss,
     "paper": paper_loss,
     "reconstruction": reconstruction_loss,
     "slices": slice_loss,

@@ -6,6 +6,7 @@ can execute code from a file.
 """
 
 import hashlib
+import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +18,23 @@ from torch import nn
 
 from TumorRetrievalLib.errors import WeightsError
 from TumorRetrievalLib.imaging.atomic import atomic_file
-from TumorRetrievalLib.networks.autoencoder import MaskAutoencoder
-from TumorRetrievalLib.networks.default import DefaultNetwork
 from TumorRetrievalLib.networks.device import choose_device
-from TumorRetrievalLib.networks.pisov import PisovNetwork
-from TumorRetrievalLib.networks.slices import PaperSliceNetwork, SliceNetwork
 
 WEIGHTS_NAME = "weights.safetensors"
 CONTRACT_NAME = "model.json"
 FORMAT = 1
+_PACKAGE = "TumorRetrievalLib.networks"
 
-REGISTRY: dict[str, type[nn.Module]] = {
-    "default": DefaultNetwork,
-    "pisov": PisovNetwork,
-    "mask_autoencoder": MaskAutoencoder,
-    "slices_best": SliceNetwork,
-    "slices_paper": PaperSliceNetwork,
+REGISTRY = {
+    "default": "default:DefaultNetwork",
+    "pisov": "pisov:PisovNetwork",
+    "mask_autoencoder": "autoencoder:MaskAutoencoder",
+    "plgg": "plgg:PlggNetwork",
+    "med3d-unet": "med3d:Med3dUNet",
+    "slices_best": "slices:SliceNetwork",
+    "slices_paper": "slices:PaperSliceNetwork",
 }
+"""Architecture -> file and class of this package; imported when a model needs it, as MONAI takes seconds to load."""
 
 # Above this rounding error, as a share of its largest number, a kernel keeps float32. Half precision rounds by at most
 # 2^-11 of a number, unless the number overflows it or, being tiny like its whole kernel, falls below its range.
@@ -118,8 +119,9 @@ def _compact(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _name_of(network: nn.Module) -> str:
-    for name, kind in REGISTRY.items():
-        if type(network) is kind:
+    kind = type(network)
+    for name, place in REGISTRY.items():
+        if f"{kind.__module__}:{kind.__name__}" == f"{_PACKAGE}.{place}":
             return name
     raise WeightsError(f"{type(network).__name__} is not in the registry of networks, so it could not be loaded again.")
 
@@ -163,15 +165,17 @@ def _read_weights(path: Path, contract: dict) -> dict[str, torch.Tensor]:
 
 
 def _build(contract: dict, folder: Path) -> nn.Module:
-    kind = REGISTRY.get(contract["architecture"]) if isinstance(contract["architecture"], str) else None
-    if kind is None:
+    place = REGISTRY.get(contract["architecture"]) if isinstance(contract["architecture"], str) else None
+    if place is None:
         known = ", ".join(REGISTRY)
         raise WeightsError(
             f"The model in {folder} has the unknown architecture {contract['architecture']!r} (known: {known}). "
             f"Use a newer version of the tool, or another model."
         )
+    module, kind = place.split(":")
+    network = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), kind)
     try:
-        return kind(**contract["arguments"])
+        return network(**contract["arguments"])
     except Exception as error:  # whatever the constructor dislikes about foreign arguments
         raise WeightsError(
             f"The model contract in {folder} has arguments that {contract['architecture']} does not take: {error}. "

@@ -78,6 +78,13 @@ class Anatomy:
         self.ventricle_growth = float(rng.uniform(2.0, 6.0)) if rng.random() < 0.45 else 0.0
         self._ventricle_field = SmoothField(generator, 30.0)
 
+    def affine_to_atlas(self) -> np.ndarray:
+        """The straight part of `to_atlas`, patient RAS mm -> atlas RAS mm, shape (4, 4): what a registration finds."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self._inverse.numpy()
+        matrix[:3, 3] = self._pivot.numpy() - self._inverse.numpy() @ (self._pivot + self._shift).numpy()
+        return matrix
+
     def to_atlas(self, axes: Axes, pull: torch.Tensor | None = None) -> torch.Tensor:
         """Atlas coordinates (mm) of every point of a raster, shape (3, X, Y, Z).
 

@@ -61,7 +61,7 @@ class CasePlan:
     lesions: tuple[Lesion, ...]
 
 
-class _Places:
+class Places:
     """Picks places in one head; patient RAS mm."""
 
     def __init__(self, head: HeadMaps, rng: np.random.Generator):
@@ -99,7 +99,7 @@ def _log_normal(rng: np.random.Generator, middle: float, spread: float, low: flo
     return float(np.clip(np.exp(rng.normal(np.log(middle), spread)), low, high))
 
 
-def _glioma(places: _Places, rng: np.random.Generator) -> Lesion | None:
+def _glioma(places: Places, rng: np.random.Generator) -> Lesion | None:
     radius = _radius_of_ml(_log_uniform(rng, 1.5, 110.0))
     tissue = places.white if rng.random() < 0.75 else places.gray + places.white
     supratentorial = places.z > -25 if rng.random() < 0.93 else places.z > -200
@@ -116,7 +116,7 @@ def _glioma(places: _Places, rng: np.random.Generator) -> Lesion | None:
     return Lesion(tuple(lobes), kind, rng.uniform(0.15, 0.6), 0.35, oedema, rng.uniform(0, 0.5), False)
 
 
-def _metastasis(places: _Places, rng: np.random.Generator) -> Lesion | None:
+def _metastasis(places: Places, rng: np.random.Generator) -> Lesion | None:
     radius = _log_normal(rng, 6.5, 0.5, 2.5, 20.0)
     center = places.anywhere((places.gray + places.white > 0.6) & (places.depth > radius * 0.4))
     if center is None:
@@ -126,7 +126,7 @@ def _metastasis(places: _Places, rng: np.random.Generator) -> Lesion | None:
     return Lesion(((center, radius),), kind, rng.uniform(0.05, 0.25), 0.18, oedema, rng.uniform(0, 0.45), False)
 
 
-def _meningioma(places: _Places, rng: np.random.Generator) -> Lesion | None:
+def _meningioma(places: Places, rng: np.random.Generator) -> Lesion | None:
     radius = _log_normal(rng, 12.0, 0.45, 4.0, 32.0)
     shore = (places.depth > -2) & (places.depth < 4)
     where = rng.choice(["convexity", "falx", "base", "tentorium"], p=[0.5, 0.2, 0.18, 0.12])
@@ -144,7 +144,7 @@ def _meningioma(places: _Places, rng: np.random.Generator) -> Lesion | None:
     return Lesion(((center, radius),), kind, rng.uniform(0.05, 0.25), 0.3, oedema, rng.uniform(0.5, 0.95), True)
 
 
-def _schwannoma(places: _Places, rng: np.random.Generator) -> Lesion:
+def _schwannoma(places: Places, rng: np.random.Generator) -> Lesion:
     radius = _log_normal(rng, 8.0, 0.38, 3.5, 19.0)
     side = 1 if rng.random() < 0.5 else -1
     angle = (side * rng.uniform(15, 23), rng.uniform(-41, -31), rng.uniform(-42, -31))
@@ -158,7 +158,7 @@ def _schwannoma(places: _Places, rng: np.random.Generator) -> Lesion:
     return Lesion(tuple(lobes), kind, rng.uniform(0.05, 0.2), 0.25, oedema, rng.uniform(0.5, 0.95), True)
 
 
-def _pituitary_adenoma(places: _Places, rng: np.random.Generator) -> Lesion:
+def _pituitary_adenoma(places: Places, rng: np.random.Generator) -> Lesion:
     radius = _log_normal(rng, 8.0, 0.4, 3.5, 20.0)
     sella = places.nearest_to_atlas(np.array(SELLA_ATLAS_MM) + rng.normal(0, 1.5, 3))
     lobes = [(sella + (0, 0, radius * 0.5), radius)]
@@ -198,7 +198,7 @@ def plan_case(seed: int, tumor_type: str, lesion_count: int | None = None) -> Ca
     head = head_maps(anatomy)
     rng, _ = streams(seed, "lesions")
     wanted = draw_lesion_count(tumor_type, rng) if lesion_count is None else lesion_count
-    places = _Places(head, rng)
+    places = Places(head, rng)
     lesions: list[Lesion] = []
     for _ in range(40 * wanted):
         lesion = _MAKERS[tumor_type](places, rng)

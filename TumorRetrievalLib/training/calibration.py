@@ -12,6 +12,7 @@ import torch
 from TumorRetrievalLib.networks.default import DefaultNetwork
 from TumorRetrievalLib.networks.device import choose_device, mixed_precision
 from TumorRetrievalLib.synthesis.bank import GeometryBank
+from TumorRetrievalLib.training.intervals import mean_with_interval
 from TumorRetrievalLib.training.samples import PaintedCrops, SampleMix, collate
 
 FIRST_SEED = 9_000_000
@@ -30,11 +31,13 @@ class Calibration:
     :param thresholds: what the box is drawn around -> mask ("core", "whole") -> probability.
     :param type_temperature: divides the type logits.
     :param measured: Dice inside the box at these thresholds, and the accuracy of the type, on the same patients.
+    :param intervals: the same as `mean`, `low`, `high`, `n`.
     """
 
     thresholds: dict[str, dict[str, float]]
     type_temperature: float
     measured: dict[str, float]
+    intervals: dict[str, dict]
 
 
 def calibrate(network: DefaultNetwork, bank: GeometryBank, seed: int = 1) -> Calibration:
@@ -44,7 +47,7 @@ def calibrate(network: DefaultNetwork, bank: GeometryBank, seed: int = 1) -> Cal
     """
     device = choose_device()
     network = network.to(device).eval()
-    thresholds, measured = {}, {}
+    thresholds, measured, intervals = {}, {}, {}
     logits, types = [], []
     for around, share in (("core", 1.0), ("whole", 0.0)):
         crops = PaintedCrops(bank, 64, seed, SampleMix(no_box=0.0, around_core=share))
@@ -63,8 +66,15 @@ def calibrate(network: DefaultNetwork, bank: GeometryBank, seed: int = 1) -> Cal
         best = {mask: THRESHOLDS[int(np.argmax(mean))] for mask, mean in means.items()}
         thresholds[around] = {"core": 0.5, "whole": 0.5} | best
         measured |= {f"{mask}_with_box_around_{around}": round(float(mean.max()), 4) for mask, mean in means.items()}
-    temperature, accuracy = _temperature(torch.stack(logits), torch.stack(types))
-    return Calibration(thresholds, temperature, measured | {"type_accuracy": accuracy})
+        intervals |= {
+            f"{mask}_with_box_around_{around}": mean_with_interval(np.array(rows)[:, int(np.argmax(means[mask]))])
+            for mask, rows in scores.items()
+            if rows
+        }
+    temperature, right = _temperature(torch.stack(logits), torch.stack(types))
+    measured["type_accuracy"] = round(float(np.mean(right)), 4)
+    intervals["type_accuracy"] = mean_with_interval(right)
+    return Calibration(thresholds, temperature, measured, intervals)
 
 
 def _dice_at_each(logits: torch.Tensor, truth: torch.Tensor, box: torch.Tensor) -> np.ndarray:
@@ -76,7 +86,7 @@ def _dice_at_each(logits: torch.Tensor, truth: torch.Tensor, box: torch.Tensor) 
     return np.array([float(2 * (a & inside).sum() / ((a.sum() + inside.sum()).clamp(min=1))) for a in answers])
 
 
-def _temperature(logits: torch.Tensor, types: torch.Tensor) -> tuple[float, float]:
-    """The most likely temperature, and how often the likeliest type is the true one."""
+def _temperature(logits: torch.Tensor, types: torch.Tensor) -> tuple[float, list[float]]:
+    """The most likely temperature; and for each tumor 1 where the likeliest type is the true one, else 0."""
     losses = [float(torch.nn.functional.cross_entropy(logits / t, types)) for t in TEMPERATURES]
-    return TEMPERATURES[int(np.argmin(losses))], round(float((logits.argmax(1) == types).float().mean()), 4)
+    return TEMPERATURES[int(np.argmin(losses))], (logits.argmax(1) == types).float().tolist()

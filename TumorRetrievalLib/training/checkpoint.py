@@ -1,6 +1,7 @@
 """The state of a training on disk: what it needs to go on after a crash as if nothing had happened."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from TumorRetrievalLib.errors import WeightsError
 from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.training.recipes import Recipe
 
 FILE_NAME = "checkpoint.pt"
 
@@ -61,16 +63,35 @@ def load_into(network: nn.Module, weights: dict, folder: Path) -> None:
         ) from error
 
 
-def require_same_recipe(state: dict, recipe: dict, folder: Path) -> None:
-    """Only the budget may change between a training and its continuation.
+def require_same_recipe(state: dict, recipe: Recipe, folder: Path) -> None:
+    """Only the budget may change between a training and its continuation, and the size of batches where memory is
+    short.
 
     :raises WeightsError: if anything else did.
     """
-    ignored = ("max_steps", "max_minutes", "checkpoint_minutes")
-    stored = json.loads(state["recipe"])
-    changed = [key for key in recipe if key not in ignored and stored.get(key) != recipe[key]]
+    ignored = ["max_steps", "max_minutes", "checkpoint_minutes"]
+    stored, asked = json.loads(state["recipe"]), recipe.to_json()
+    if _is_smaller(recipe, stored) or _is_smaller(_with_size_of(recipe, stored), asked):
+        ignored += ["batch_size", "crop"]
+    changed = [key for key in asked if key not in ignored and stored.get(key) != asked[key]]
     if changed:
         raise WeightsError(
             f"The training in {folder} was started with another recipe (different: {', '.join(changed)}). "
             f"Use another folder, or pass resume=False to start again."
         )
+
+
+def _is_smaller(recipe: Recipe, other: dict) -> bool:
+    """Whether the size `other` is what the rule for short memory makes of `recipe`."""
+    smaller = recipe.smaller()
+    while smaller is not None:
+        found = smaller.to_json()
+        if all(found[key] == other.get(key) for key in ("batch_size", "crop")):
+            return True
+        smaller = smaller.smaller()
+    return False
+
+
+def _with_size_of(recipe: Recipe, stored: dict) -> Recipe:
+    crop = stored["crop"] if isinstance(stored["crop"], int) else tuple(stored["crop"])
+    return replace(recipe, batch_size=stored["batch_size"], crop=crop)

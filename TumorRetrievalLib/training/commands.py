@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,60 +15,133 @@ from TumorRetrievalLib.networks.pisov import PisovNetwork
 from TumorRetrievalLib.networks.weights import save_model
 from TumorRetrievalLib.synthesis.bank import GeometryBank, fill_bank
 from TumorRetrievalLib.training import calibration, paper_samples, samples
-from TumorRetrievalLib.training.recipes import RECIPES
-from TumorRetrievalLib.training.trainer import TrainingRun, train
-
-Progress = Callable[[float, str], None]
+from TumorRetrievalLib.training.med3d import med3d_task
+from TumorRetrievalLib.training.model_card import model_card, write_card
+from TumorRetrievalLib.training.plgg import plgg_task
+from TumorRetrievalLib.training.recipes import DEFAULT, PISOV, RECIPES
+from TumorRetrievalLib.training.task import SYNTHETIC, Measured, Progress, TrainingRequest, TrainingTask
+from TumorRetrievalLib.training.team import this_team
+from TumorRetrievalLib.training.trainer import TrainingRun, train_within_memory
 
 TRAINED_ON = "synthetic scans made from the MNI152 atlas; no patient"
 BANK_FIRST_SEED = 1_000_000
 
 
-def train_recipe(
-    name: str,
-    out: Path,
-    *,
-    minutes: float | None = None,
-    steps: int | None = None,
-    drawings: int = 3000,
-    progress: Progress | None = None,
-) -> Path:
-    """Train one of the recipes on synthetic patients and leave a model folder in `out/model`.
+def train_recipe(name: str, out: Path, *, progress: Progress | None = None, **asked) -> Path:
+    """Train one of the recipes and leave a model folder in `out/model`, with the model's card.
 
     A training that was interrupted goes on when it is started again with the same arguments.
 
-    :param name: "default" or "pisov".
-    :param out: folder of the run: drawings, checkpoints, log, loss curves and the model.
-    :param minutes: :param steps: the budget, instead of the recipe's own.
-    :param drawings: how many patients are drawn for the recipe "default" before training begins.
+    :param name: one of RECIPES.
+    :param out: folder of the run: drawings or prepared scans, checkpoints, log, loss curves and the model.
+    :param asked: fields of `TrainingRequest`.
     :returns: the model folder.
     :raises UnknownLabel: if there is no such recipe.
     """
     if name not in RECIPES:
         raise UnknownLabel(f"There is no recipe {name!r}. The recipes are: {', '.join(RECIPES)}.")
-    out, report = Path(out), progress or (lambda fraction, message: None)
-    recipe = RECIPES[name]
-    if minutes is not None or steps is not None:
-        recipe = replace(recipe, max_minutes=minutes, max_steps=steps)
-    torch.manual_seed(recipe.seed)
-    workers = max(1, (os.cpu_count() or 2) // 2)
-    if name == "pisov":
-        network = PisovNetwork(tasks=paper_samples.TASKS)
-        batches = paper_samples.paper_batches(
-            paper_samples.PaperPatches(recipe.crop, recipe.seed), recipe.batch_size, workers
+    report = progress or (lambda fraction, message: None)
+    request = TrainingRequest(out=Path(out), **asked)
+    if request.size is None:
+        request = replace(request, size="published" if this_team().device().type == "cuda" else "small")
+    task = TASKS[name](request, lambda f, m: report(0.2 * f, m))
+    recipe = task.recipe
+    if request.minutes is not None or request.steps is not None:
+        recipe = replace(recipe, max_minutes=request.minutes, max_steps=request.steps)
+    run = train_within_memory(
+        task.network,
+        task.batches,
+        recipe,
+        request.out,
+        progress=lambda f, m: report(0.2 + 0.7 * f, m),
+        loss=task.loss,
+    )
+    model = request.out / "model"
+    if not this_team().leads:
+        return model
+    measured = task.measure(run, lambda f, m: report(0.9 + 0.1 * f, m))
+    common = {
+        "name": f"{name}-{run.steps}",
+        "trained_on": task.data,
+        "training": run.provenance(),
+        "research_use_only": True,
+    }
+    save_model(model, run.network, common | task.contract | measured.contract)
+    write_card(model, model_card(run, data=task.data, metrics=measured.metrics, failures=task.failures))
+    return model
+
+
+def default_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
+    """The network of the default preset on painted crops of drawn patients."""
+    _require_synthetic("default", request)
+    torch.manual_seed(DEFAULT.seed)
+    bank = draw_bank(request.out / "drawings", BANK_FIRST_SEED, request.drawings, progress)
+
+    def measure(run: TrainingRun, progress: Progress) -> Measured:
+        progress(0.0, "Choosing thresholds")
+        fresh = draw_bank(request.out / "calibration", calibration.FIRST_SEED, max(2, request.drawings // 50))
+        chosen = calibration.calibrate(run.network, fresh)
+        contract = asdict(chosen)
+        return Measured(contract, contract.pop("intervals"))
+
+    return TrainingTask(
+        network=DefaultNetwork(tasks=samples.TASKS),
+        recipe=DEFAULT,
+        batches=lambda recipe: samples.painted_batches(
+            samples.PaintedCrops(bank, recipe.crop, recipe.seed), recipe.batch_size, _workers()
+        ),
+        contract={
+            "labels": {"type": list(ALLOWED["type"])},
+            "channels": ["t1c", "flair or 0", "box around the core", "box around everything"],
+            "masks": ["tumor_core", "whole_tumor"],
+            "spacing_mm": [0.9, 3.2],
+            "normalisation": "ordinary brain outside the box to median 0, spread 1, clipped to [-3, 6]",
+        },
+        data=TRAINED_ON,
+        failures=(
+            "The metrics here are of synthetic patients; on scans of patients see `evaluate segmentation`.",
+            "Small or patchy enhancement, and brains without a box, are outlined worst.",
+            "The tumor type is learned from synthetic tumors and says little about real ones.",
+        ),
+        measure=measure,
+    )
+
+
+def pisov_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
+    """The network of Pisov et al. 2018 on patches of synthetic patients."""
+    _require_synthetic("pisov", request)
+    torch.manual_seed(PISOV.seed)
+    return TrainingTask(
+        network=PisovNetwork(tasks=paper_samples.TASKS),
+        recipe=PISOV,
+        batches=lambda recipe: paper_samples.paper_batches(
+            paper_samples.PaperPatches(recipe.crop, recipe.seed), recipe.batch_size, _workers()
+        ),
+        contract={
+            "labels": {task: list(ALLOWED[task]) for task in paper_samples.TASKS},
+            "channels": ["t1c"],
+            "masks": ["tumor_core"],
+            "spacing_mm": [1.0, 1.0],
+            "normalisation": "brain of the patch to median 0, spread 1",
+        },
+        data=TRAINED_ON,
+        failures=("Nothing is measured by the training itself: `evaluate retrieval` does that.",),
+        measure=lambda run, progress: Measured(),
+    )
+
+
+TASKS = {"default": default_task, "pisov": pisov_task, "plgg": plgg_task, "med3d-unet": med3d_task}
+
+
+def _require_synthetic(name: str, request: TrainingRequest) -> None:
+    if request.data != SYNTHETIC:
+        raise UnknownLabel(
+            f"The recipe {name!r} trains on synthetic patients only (--data {SYNTHETIC}); it cannot use {request.data}."
         )
-    else:
-        network = DefaultNetwork(tasks=samples.TASKS)
-        bank = draw_bank(out / "drawings", BANK_FIRST_SEED, drawings, lambda f, m: report(0.2 * f, m))
-        crops = samples.PaintedCrops(bank, recipe.crop, recipe.seed)
-        batches = samples.painted_batches(crops, recipe.batch_size, workers)
-    run = train(network, batches, recipe, out, progress=lambda f, m: report(0.2 + 0.75 * f, m))
-    contract = contract_of(name, run)
-    if name == "default":
-        report(0.95, "Choosing thresholds")
-        fresh = draw_bank(out / "calibration", calibration.FIRST_SEED, max(2, drawings // 50))
-        contract |= asdict(calibration.calibrate(run.network, fresh))
-    return save_model(out / "model", run.network, contract)
+
+
+def _workers() -> int:
+    return max(1, (os.cpu_count() or 2) // 2)
 
 
 def draw_bank(folder: Path, first_seed: int, count: int, progress: Progress | None = None) -> GeometryBank:
@@ -77,6 +149,9 @@ def draw_bank(folder: Path, first_seed: int, count: int, progress: Progress | No
     bank = GeometryBank(folder)
     present = set(bank.seeds())
     missing = [seed for seed in range(first_seed, first_seed + count) if seed not in present]
+    # Each process of a team begins elsewhere, and leaves alone what another has drawn by then.
+    begin = len(missing) * this_team().rank // this_team().size
+    missing = missing[begin:] + missing[:begin]
     chunks = [missing[start : start + 16] for start in range(0, len(missing), 16)]
     if not chunks:
         return bank
@@ -88,27 +163,3 @@ def draw_bank(folder: Path, first_seed: int, count: int, progress: Progress | No
             if progress is not None:
                 progress(number / len(work), f"Drawing patients: {min(number * 16, len(missing))} of {len(missing)}")
     return bank
-
-
-def contract_of(name: str, run: TrainingRun) -> dict:
-    """What a model folder says about a network that was trained here."""
-    common = {
-        "name": f"{name}-{run.steps}",
-        "labels": {task: list(ALLOWED[task]) for task in run.network.heads.tasks if task in ALLOWED},
-        "trained_on": TRAINED_ON,
-        "training": run.provenance(),
-        "research_use_only": True,
-    }
-    if name == "pisov":
-        return common | {
-            "channels": ["t1c"],
-            "masks": ["tumor_core"],
-            "spacing_mm": [1.0, 1.0],
-            "normalisation": "brain of the patch to median 0, spread 1",
-        }
-    return common | {
-        "channels": ["t1c", "flair or 0", "box around the core", "box around everything"],
-        "masks": ["tumor_core", "whole_tumor"],
-        "spacing_mm": [0.9, 3.2],
-        "normalisation": "ordinary brain outside the box to median 0, spread 1, clipped to [-3, 6]",
-    }

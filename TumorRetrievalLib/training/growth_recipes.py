@@ -4,7 +4,6 @@ A model is a pair: one autoencoder for whole tumors (FLAIR), one for their cores
 come from is the caller's business.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -17,7 +16,10 @@ from TumorRetrievalLib.networks.autoencoder import MaskAutoencoder, coarsened
 from TumorRetrievalLib.networks.batch import Batch
 from TumorRetrievalLib.networks.device import choose_device
 from TumorRetrievalLib.networks.weights import save_model
+from TumorRetrievalLib.training.intervals import mean_with_interval
+from TumorRetrievalLib.training.model_card import model_card, write_card
 from TumorRetrievalLib.training.recipes import Recipe
+from TumorRetrievalLib.training.samples import count_from
 from TumorRetrievalLib.training.trainer import Progress, train
 
 TRAINING_TUMORS, HELD_OUT_TUMORS = 1500, 150
@@ -89,7 +91,8 @@ def mask_batches(read: ReadMask, count: int, recipe: Recipe) -> Callable[[int], 
         return np.random.default_rng((recipe.seed, epoch)).permutation(count)
 
     def from_step(step: int) -> Iterator[Batch]:
-        for start in itertools.count(step * recipe.batch_size, recipe.batch_size):
+        for number in count_from(step):
+            start = number * recipe.batch_size
             places = (divmod(place, count) for place in range(start, start + recipe.batch_size))
             yield batch_of_masks([read(int(order(epoch)[n])) for epoch, n in places], recipe.crop)
 
@@ -129,7 +132,17 @@ def train_autoencoder(
         "training": run.provenance(),
         "quality": {"held_out_tumors": held_out, "mean_reconstruction_dice": round(float(np.mean(dice)), 4)},
     }
-    return save_model(Path(folder) / "model", run.network, contract | measured)
+    model = save_model(Path(folder) / "model", run.network, contract | measured)
+    write_card(
+        model,
+        model_card(
+            run,
+            data=contract.get("trained_on", "tumor masks"),
+            metrics={"held_out_reconstruction_dice": mean_with_interval(dice.tolist())},
+            failures=("Tumors unlike the simulated ones, such as several at once, are reconstructed badly.",),
+        ),
+    )
+    return model
 
 
 @torch.no_grad()

@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 
 from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.training.team import this_team
+from TumorRetrievalLib.training.tensorboard import Board
 
 LOG_NAME = "log.jsonl"
 CURVES_NAME = "curves.png"
 
 
 class TrainingLog:
-    """Averages of what was measured in each step, written as lines of `log.jsonl`.
+    """Averages of what was measured in each step, written as lines of `log.jsonl` and for TensorBoard.
+
+    In a team of processes the leader alone writes.
 
     :param folder: where the log is.
     :param last_step: rows after this step are dropped: they tell of steps that a crash has undone.
@@ -19,8 +23,11 @@ class TrainingLog:
     def __init__(self, folder: Path, last_step: int):
         self.path = folder / LOG_NAME
         self.rows = [row for row in read_log(folder) if row["step"] <= last_step]
-        with atomic_file(self.path) as path:
-            path.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+        self._board = None
+        if this_team().leads:
+            with atomic_file(self.path) as path:
+                path.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+            self._board = Board(folder, last_step)
         self._sums: dict[str, list[float]] = {}
 
     def add(self, values: dict[str, float]) -> None:
@@ -34,11 +41,18 @@ class TrainingLog:
             return None
         averages = {name: sum(values) / len(values) for name, values in self._sums.items()}
         row = {"step": step, **{name: round(value, 6) for name, value in (facts | averages).items()}}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            self._board.add(row)
         self.rows.append(row)
         self._sums = {}
         return row
+
+    def close(self) -> None:
+        """After the last row."""
+        if self._board is not None:
+            self._board.close()
 
 
 def read_log(folder: Path) -> list[dict]:

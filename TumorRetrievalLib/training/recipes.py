@@ -1,9 +1,11 @@
 """How each network is trained, as data: a recipe can be printed, stored beside the weights, and compared."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 COSINE_FLOOR = 0.01
+SMALLEST_CROP = 32
+"""Voxels. Below, a crop shows too little around a tumor to learn from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,14 +17,14 @@ class Recipe:
 
     :param loss: a name in `networks.losses.LOSSES`.
     :param task_weights: task -> weight of its term in the loss.
-    :param crop: edge of the cubic crops in voxels.
+    :param crop: edge of the cubic crops in voxels, or their three edges.
     :param optimizer: "adamw", or "sgd" (Nesterov momentum 0.9).
     :param schedule: "cosine", or "steps": a tenth of the rate after each of `drops`.
     :param drops: shares of the budget, increasing.
     :param warmup_steps: over which the rate rises linearly from 0.
     :param clip_norm: the longest gradient that is not shortened; None = never shorten.
     :param ema_decay: of the running average of the weights, which is the result; 0 = the last weights are the result.
-    :param mixed_precision: bfloat16 where the device is faster in it.
+    :param mixed_precision: bfloat16 (or float16) where the device is faster in it.
     :param checkpoint_minutes: between two checkpoints.
     """
 
@@ -30,7 +32,7 @@ class Recipe:
     loss: str
     task_weights: dict[str, float] = field(default_factory=dict)
     batch_size: int
-    crop: int
+    crop: int | tuple[int, int, int]
     optimizer: str
     learning_rate: float
     weight_decay: float = 0.0
@@ -63,9 +65,27 @@ class Recipe:
             factor = COSINE_FLOOR + (1 - COSINE_FLOOR) * (1 + math.cos(math.pi * share)) / 2
         return self.learning_rate * factor * min(1.0, (step + 1) / (self.warmup_steps + 1))
 
+    @property
+    def edges(self) -> tuple[int, int, int]:
+        """The three edges of a crop in voxels."""
+        return (self.crop,) * 3 if isinstance(self.crop, int) else self.crop
+
+    def smaller(self) -> "Recipe | None":
+        """The same with less memory: half the batch; or, where a batch is one crop, three quarters of its edges.
+
+        Edges stay multiples of 8 and at least SMALLEST_CROP. None where nothing is left to halve or to cut.
+        """
+        if self.batch_size > 1:
+            return replace(self, batch_size=self.batch_size // 2)
+        edges = tuple(min(edge, max(SMALLEST_CROP, edge * 3 // 4 // 8 * 8)) for edge in self.edges)
+        if edges == self.edges:
+            return None
+        return replace(self, crop=edges[0] if isinstance(self.crop, int) else edges)
+
     def to_json(self) -> dict:
         """The recipe as plain JSON values."""
-        return {**asdict(self), "drops": list(self.drops)}
+        crop = self.crop if isinstance(self.crop, int) else list(self.crop)
+        return {**asdict(self), "crop": crop, "drops": list(self.drops)}
 
 
 DEFAULT = Recipe(
@@ -99,4 +119,31 @@ PISOV = Recipe(
     max_steps=120 * 200,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PISOV)}
+# Vafaeikia et al. 2021, section 2.3: Adam at 1e-4 "initially" (how it falls is not said), batches of four, patches of
+# 128 x 128 x 112, 400 epochs of 70 % of 311 patients; 0.3 times the cross-entropy of the marker.
+PLGG = Recipe(
+    name="plgg",
+    loss="plgg",
+    task_weights={"marker": 0.3},
+    batch_size=4,
+    crop=(128, 128, 112),
+    optimizer="adamw",  # without weight decay, as here, that is Adam
+    learning_rate=1e-4,
+    schedule="cosine",
+    max_steps=400 * 218 // 4,
+)
+
+# Epstein & Shimshi 2021: Adam at 1e-3 with a scheduler (not said which), batches of one, cross-entropy, ten epochs of
+# 334 scans. Of the "center crop" the size is not given; 128 mm hold most of a brain.
+MED3D = Recipe(
+    name="med3d-unet",
+    loss="voxels",
+    batch_size=1,
+    crop=128,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    schedule="cosine",
+    max_steps=10 * 334,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, PISOV, PLGG, MED3D)}

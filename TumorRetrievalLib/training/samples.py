@@ -4,6 +4,7 @@ A sample goes through exactly what a scan goes through when the tool is used: a 
 around everything, and intensities normalised on the ordinary brain outside that box.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from TumorRetrievalLib.synthesis.bank import CROP, Drawing, GeometryBank
 from TumorRetrievalLib.synthesis.fields import axes_of, streams
 from TumorRetrievalLib.synthesis.painting import draw_style, paint
 from TumorRetrievalLib.synthesis.raster import Geometry, cropped
+from TumorRetrievalLib.training.team import this_team
 
 ENHANCEMENT = ("ring", "solid", "patchy", "none", "cystic")
 """Classes of the auxiliary task that teaches the appearance vector how a tumor takes up contrast."""
@@ -165,8 +167,7 @@ def painted_batches(crops: PaintedCrops, batch_size: int, workers: int = 1) -> C
     return from_step
 
 
-def count_from(start: int) -> Iterator[int]:
-    """start, start + 1, ... without end."""
-    while True:
-        yield start
-        start += 1
+def count_from(step: int) -> Iterator[int]:
+    """Numbers of the batches that this process has to make from `step` on: of a team, every process takes its own."""
+    team = this_team()
+    return itertools.count(step * team.size + team.rank, team.size)
