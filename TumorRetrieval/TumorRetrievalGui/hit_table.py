@@ -128,7 +128,9 @@ class HitTable:
         bars.setToolTip(why(hit, weights))
         for column, item in ((_PICTURE, picture), (_FACTS, facts), (_BARS, bars)):
             table.setItem(row, column, item)
-        table.setRowHeight(row, THUMBNAIL + 6)
+        # Long names of areas are wrapped, and then take a line more than the picture has room for.
+        table.resizeRowToContents(row)
+        table.setRowHeight(row, max(table.rowHeight(row), THUMBNAIL + 6))
 
     def _tellFacts(self, item, hit: Hit) -> None:
         provenance = self._provenances.get(tuple(hit.key), "")
@@ -167,7 +169,7 @@ def factsOf(hit: Hit, opinion: str, provenance: str) -> str:
     """What the list says about a case."""
     first = "  ".join(part for part in (_MARKS[opinion], percent(hit.score), hit.kind or _("type unknown")) if part)
     size = [milliliters(hit.volume_ml), *([_("synthetic")] if isSynthetic(provenance) else [])]
-    stays = [_("stays in {kept} of {boxes} boxes").format(kept=hit.stays[0], boxes=hit.stays[1])] if hit.stays else []
+    stays = [_("in {kept} of {boxes} boxes").format(kept=hit.stays[0], boxes=hit.stays[1])] if hit.stays else []
     return "\n".join((first, place(hit.area, hit.side), ", ".join(size), *stays))
 
 

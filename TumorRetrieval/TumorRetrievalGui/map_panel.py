@@ -24,8 +24,8 @@ class MapPanel:
         self.widget, self.ui = loadPanel("MapPanel", layout)
         self.view = MapView()
         self.ui.mapLayout.insertWidget(0, self.view)
-        self.ui.legendLabel.text = _legend()
         self.ui.mapSection.connect("contentsCollapsed(bool)", lambda collapsed: logic.setWanted(not collapsed))
+        self.ui.nearBox.connect("toggled(bool)", self.view.setNear)
         self.ui.mapButton.connect("clicked()", self._toggle)
         self.view.hovered.connect(self._describe)
         self.view.chosen.connect(lambda number: self.chosen.emit(self._hit(number)))
@@ -40,9 +40,11 @@ class MapPanel:
             colors = dict(zip(TYPES, PALETTE, strict=False))
             kinds = [colors.get(hit.kind, UNKNOWN) for hit in logic.map.hits]
             self.view.setPoints(logic.map.points, kinds)
+            self.ui.legendLabel.text = _legend({hit.kind for hit in logic.map.hits})
             self._describe(None)
         self.view.setMarks(logic.marks(), logic.query())
         shows = not ui.mapSection.collapsed
+        ui.nearBox.visible = shows and logic.query() is not None
         self.view.visible = ui.legendLabel.visible = ui.caseLabel.visible = shows and logic.map is not None
         message = logic.failure.message if logic.failure else logic.message
         if logic.isRunning:
@@ -81,10 +83,11 @@ class MapPanel:
         self.ui.caseLabel.text = text
 
 
-def _legend() -> str:
-    """Which colour is which type, and what the marks are."""
+def _legend(kinds: set[str]) -> str:
+    """Which colour is which type, and what the marks are. :param kinds: the types that are on the map."""
+    known = [(name, color) for name, color in zip(TYPES, PALETTE, strict=False) if name in kinds]
+    others = [(_("type unknown"), UNKNOWN)] if kinds - set(TYPES) else []
     types = " ".join(
-        f'<span style="color:{color}">●</span>&nbsp;{name.replace(" ", "&nbsp;")}'
-        for name, color in zip(TYPES, PALETTE, strict=False)
+        f'<span style="color:{color}">●</span>&nbsp;{name.replace(" ", "&nbsp;")}' for name, color in known + others
     )
     return types + "<br>" + _("✚ this patient; numbers: the list of similar cases")

@@ -14,8 +14,10 @@ UNKNOWN = "#8f8f8f"
 
 _MARGIN = 14
 _POINT = 4
-_MARK_RADIUS = 8
+_MARK_RADIUS, _SMALL_MARK_RADIUS = 8, 5
 _REACH = 9
+_CLOSEST = 0.05
+"""The least that is shown from the middle to the edge, as a part of the whole map."""
 _OPACITY = 0.55
 
 
@@ -28,6 +30,7 @@ class MapView(qt.QWidget):
         self._colors: list[str] = []
         self._marks: Mapping[int, int] = {}
         self._query: list[float] | None = None
+        self._near = False
         self._ground = None
         #: The mouse is over another point: its number, or None.
         self.hovered = Signal()
@@ -46,6 +49,13 @@ class MapView(qt.QWidget):
     def setMarks(self, marks: Mapping[int, int], query: list[float] | None) -> None:
         """Mark points. :param marks: number of a point -> what is written at it; :param query: the patient's place."""
         self._marks, self._query = marks, query
+        if self._near:
+            self._ground = None
+        self.update()
+
+    def setNear(self, near: bool) -> None:
+        """Show the surroundings of the patient and of what is marked, and not the whole map."""
+        self._near, self._ground = near, None
         self.update()
 
     def placeOf(self, point) -> tuple[float, float]:
@@ -62,8 +72,7 @@ class MapView(qt.QWidget):
         painter.drawPixmap(0, 0, self._ground)
         painter.setRenderHint(qt.QPainter.Antialiasing, True)
         text = self.palette.color(qt.QPalette.Text)
-        for number, label in sorted(self._marks.items(), key=lambda mark: -mark[1]):
-            self._paintMark(painter, self._points[number], str(label), qt.QColor(self._colors[number]))
+        self._paintMarks(painter)
         if self._query is not None:
             self._paintQuery(painter, text)
         if self._under is not None:
@@ -106,8 +115,17 @@ class MapView(qt.QWidget):
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
         """Points of the plane in pixels of this widget; one scale in both directions, upwards is up."""
-        scale = max(min(self.width, self.height) / 2 - _MARGIN, 1)
-        return points * (scale, -scale) + (self.width / 2, self.height / 2)
+        middle, reach = self._region()
+        scale = max(min(self.width, self.height) / 2 - _MARGIN, 1) / reach
+        return (points - middle) * (scale, -scale) + (self.width / 2, self.height / 2)
+
+    def _region(self) -> tuple[np.ndarray, float]:
+        """What is shown: its middle, and how far it reaches from there."""
+        inside = [self._points[number] for number in self._marks] + ([self._query] if self._query is not None else [])
+        if not self._near or not inside:
+            return np.zeros(2), 1.0
+        low, high = np.min(inside, axis=0), np.max(inside, axis=0)
+        return (low + high) / 2, max(float((high - low).max()) / 2, _CLOSEST)
 
     def _paintGround(self):
         """All points, painted once for each size."""
@@ -128,21 +146,29 @@ class MapView(qt.QWidget):
         painter.end()
         return pixmap
 
-    def _paintMark(self, painter, point, label: str, color) -> None:
-        x, y = self.placeOf(point)
-        painter.setPen(qt.QPen(qt.QColor(20, 20, 20), 1))
-        painter.setBrush(qt.QBrush(color))
-        painter.drawEllipse(qt.QPointF(x, y), _MARK_RADIUS, _MARK_RADIUS)
-        box = qt.QRectF(x - _MARK_RADIUS, y - _MARK_RADIUS, 2 * _MARK_RADIUS, 2 * _MARK_RADIUS)
+    def _paintMarks(self, painter) -> None:
+        """Numbers where there is room for them, the first before the others; small rings where there is none."""
+        numbered, crowded = [], []
+        for number, label in sorted(self._marks.items(), key=lambda mark: mark[1]):
+            place = np.array(self.placeOf(self._points[number]))
+            free = all(np.linalg.norm(place - other) >= 2 * _MARK_RADIUS for other, *_ in numbered)
+            (numbered if free else crowded).append((place, str(label), qt.QColor(self._colors[number])))
         font = qt.QFont(painter.font())
         font.setPixelSize(10)
         painter.setFont(font)
-        painter.drawText(box, int(qt.Qt.AlignCenter), label)
+        for marks, radius in ((crowded, _SMALL_MARK_RADIUS), (numbered, _MARK_RADIUS)):
+            for (x, y), label, color in marks:
+                painter.setPen(qt.QPen(qt.QColor(20, 20, 20), 1))
+                painter.setBrush(qt.QBrush(color))
+                painter.drawEllipse(qt.QPointF(x, y), radius, radius)
+                if marks is numbered:
+                    box = qt.QRectF(x - radius, y - radius, 2 * radius, 2 * radius)
+                    painter.drawText(box, int(qt.Qt.AlignCenter), label)
 
     def _paintQuery(self, painter, color) -> None:
-        """A cross, so that points under it stay visible."""
+        """A cross that is open in its middle, so that what lies under it can be seen."""
         x, y = self.placeOf(self._query)
         for width, pen in ((5, self.palette.color(qt.QPalette.Base)), (2, color)):
             painter.setPen(qt.QPen(pen, width))
-            painter.drawLine(qt.QPointF(x - 11, y), qt.QPointF(x + 11, y))
-            painter.drawLine(qt.QPointF(x, y - 11), qt.QPointF(x, y + 11))
+            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                painter.drawLine(qt.QPointF(x + 5 * dx, y + 5 * dy), qt.QPointF(x + 14 * dx, y + 14 * dy))

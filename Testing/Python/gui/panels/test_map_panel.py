@@ -1,5 +1,6 @@
 """The map of the known cases: fetched when somebody looks, the patient and the list marked, and answering the mouse."""
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent
@@ -60,12 +61,52 @@ def test_points_have_the_colour_of_their_type_and_listed_cases_their_rank(mapped
     assert set(mapped.map.marks().values()) == {1, 2, 3, 4, 5}
 
 
+def test_the_legend_names_the_types_that_there_are(mapped):
+    legend = mapped.mapPanel.ui.legendLabel.text
+
+    assert "glioma" in legend and "metastasis" in legend and "schwannoma" not in legend
+
+
 def test_the_patients_place_is_marked(mapped):
     view = mapped.mapPanel.view
     x, y = view.placeOf((0.0, 0.0))
-    middle, ground = (view.grab().toImage().pixelColor(round(x), round(y) + shift).lightness() for shift in (0, 60))
+    arm, ground = (view.grab().toImage().pixelColor(round(x), round(y) + shift).lightness() for shift in (10, 60))
 
-    assert abs(middle - ground) > 100
+    assert abs(arm - ground) > 100
+
+
+def test_coming_closer_shows_the_patient_and_the_list_alone(mapped):
+    view, box = mapped.mapPanel.view, mapped.mapPanel.ui.nearBox
+    view.setMarks({0: 1}, [0.9, 0.1])
+    before = view.placeOf(view._points[0])
+    box.checked = True
+
+    x, y = view.placeOf(view._points[0])
+    assert 0 < x < view.width and 0 < y < view.height
+    assert np.linalg.norm(np.subtract((x, y), view.placeOf([0.9, 0.1]))) > 100
+    assert not 0 < view.placeOf(view._points[4])[0] < view.width, "what is far away is out of sight"
+    box.checked = False
+    assert view.placeOf(view._points[0]) == before
+
+
+def test_of_marks_that_would_cover_each_other_the_first_keeps_its_number(app, window):
+    from TumorRetrievalGui.map_view import MapView
+
+    view = MapView()
+    view.resize(300, 300)
+    view.setPoints([[0.0, 0.0], [0.05, 0.0], [0.8, 0.0]], ["#e69f00"] * 3)
+    alone = view.grab().toImage()
+    view.setMarks({0: 1, 1: 2, 2: 3}, None)
+    painted = view.grab().toImage()
+
+    def marked(point, radius):
+        """Whether a ring of that radius was painted around a point."""
+        x, y = view.placeOf(point)
+        return painted.pixelColor(round(x), round(y - radius)) != alone.pixelColor(round(x), round(y - radius))
+
+    assert marked([0.0, 0.0], 7) and marked([0.8, 0.0], 7)
+    # The second is there too, but as a small ring at its neighbour's side.
+    assert not marked([0.12, 0.0], 7)
 
 
 def test_the_case_under_the_mouse_is_named_with_its_rank(mapped):

@@ -39,6 +39,19 @@ def test_the_list_names_similarity_type_place_and_size(ui):
     assert ui.hitTable.item(0, FACTS).text().split("\n") == ["95 %  glioma", "frontal lobe, right", "4.2 ml"]
 
 
+def test_a_row_is_high_enough_for_everything_that_is_said(answered, ui, worker):
+    stays = {"kept": 9, "boxes": 10, "score_spread": 0.02}
+    wordy = hit(0, area="brain stem and both of its cerebellar peduncles", stability=stays)
+    worker.answers["rerank"] = lambda arguments: {"hits": [wordy, hit(1)]}
+    ui.typeSlider.value = 110
+    wait_until(lambda: idle(answered))
+
+    width, lines = ui.hitTable.columnWidth(FACTS), ui.hitTable.item(0, FACTS).text().split("\n")
+    metrics = ui.hitTable.fontMetrics()
+    needed = sum(1 + metrics.horizontalAdvance(line) // width for line in lines) * metrics.lineSpacing()
+    assert ui.hitTable.rowHeight(0) >= needed > ui.hitTable.rowHeight(1)
+
+
 def test_the_bars_say_in_words_what_each_part_adds(ui):
     from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
 

@@ -28,7 +28,7 @@ def test_each_case_says_in_how_many_boxes_it_stays(answered, ui, worker):
     press(ui.stabilityButton)
     wait_until(lambda: not answered.stability.isRunning)
 
-    assert [text.split("\n")[-1] for text in facts(ui)] == [f"stays in {10 - row} of 10 boxes" for row in range(5)]
+    assert [text.split("\n")[-1] for text in facts(ui)] == [f"in {10 - row} of 10 boxes" for row in range(5)]
     assert "varies by about 3 %" in ui.hitTable.item(0, FACTS).toolTip()
     asked = worker.tasks("stability")[0]
     assert asked["t1c"].endswith("T1_with_contrast.nii") and asked["k"] == 12 and "flair" not in asked
