@@ -16,17 +16,15 @@ from TumorRetrievalLib.cohort.case import Case
 from TumorRetrievalLib.errors import (
     CannotWrite,
     CaseAlreadyIndexed,
-    MissingPackage,
     UnknownCase,
 )
 from TumorRetrievalLib.retrieval import generations, store
 from TumorRetrievalLib.retrieval.archive_paths import root_on_disk, stored_root
+from TumorRetrievalLib.retrieval.best_search import best_search
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, EmbeddingLayout, block_shares, similarities
-from TumorRetrievalLib.retrieval.faiss_search import FaissSearch
 from TumorRetrievalLib.retrieval.filters import Filters
 from TumorRetrievalLib.retrieval.hit import Hit
 from TumorRetrievalLib.retrieval.index_manifest import LOCK, MANIFEST, Manifest, read_manifest
-from TumorRetrievalLib.retrieval.numpy_search import NumpySearch
 from TumorRetrievalLib.retrieval.vector_search import VectorSearch
 from TumorRetrievalLib.retrieval.verification import verify_index
 from TumorRetrievalLib.retrieval.writer_lock import WriterLock
@@ -54,7 +52,7 @@ class CaseIndex:
         self._database = database
         self._vectors = vectors
         self._lock = lock
-        self._make_search = search or _best_search
+        self._make_search = search or best_search
         self._forget_what_was_derived()
 
     @classmethod
@@ -248,7 +246,7 @@ class CaseIndex:
             if filters == Filters() and len(self._patterns) == 1:
                 subsets = [(self._patterns[0], None)]
             else:
-                rows = store.matching_rows(self._database, filters)
+                rows = self._matching_rows(filters)
                 parts = [(bits, rows[self._pattern_of_row[rows] == bits]) for bits in self._patterns]
                 subsets = [(bits, search.subset(part)) for bits, part in parts if len(part)]
             self._kept_subsets[filters] = subsets
@@ -257,8 +255,18 @@ class CaseIndex:
         self._kept_subsets.move_to_end(filters)
         return self._kept_subsets[filters]
 
+    def _matching_rows(self, filters: Filters) -> np.ndarray:
+        """The rows that a filter lets through, ascending; shape (m,), int64."""
+        if self._label_columns is None:
+            self._label_columns = store.label_columns(self._database)
+        keep = self._label_columns.matching(filters)
+        if filters.exclude_patients or filters.exclude_cases:
+            keep[store.rows_left_out(self._database, filters)] = False
+        return np.flatnonzero(keep)
+
     def _forget_what_was_derived(self) -> None:
         self._built_search = None
+        self._label_columns = None
         self._kept_subsets = OrderedDict()
 
     @property
@@ -386,10 +394,3 @@ class CaseIndex:
         :raises UnreadableFile: if the index is gone.
         """
         verify_index(self.folder)
-
-
-def _best_search(vectors: np.ndarray) -> VectorSearch:
-    try:
-        return FaissSearch(vectors)
-    except MissingPackage:
-        return NumpySearch(vectors)

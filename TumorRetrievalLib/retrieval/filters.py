@@ -1,19 +1,19 @@
 """Which tumors of an index may be found: by type, place, size, and by leaving patients out."""
 
-import json
 import math
 from dataclasses import dataclass
 
 from TumorRetrievalLib.cohort.case import Case, Tumor
 from TumorRetrievalLib.cohort.labels import require_known
 
-_COLUMNS = {
+COLUMNS = {
     "types": "type",
     "areas": "area",
     "left_right": "left_right",
     "front_rear": "front_rear",
     "upper_lower": "upper_lower",
 }
+"""Field of `Filters` -> the label that it is about."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ class Filters:
     exclude_cases: tuple[str, ...] = ()
 
     def __post_init__(self):
-        for name in (*_COLUMNS, "exclude_patients", "exclude_cases"):
+        for name in (*COLUMNS, "exclude_patients", "exclude_cases"):
             values = getattr(self, name)
             if isinstance(values, str):
                 raise TypeError(f"{name} takes several names, not the text {values!r}.")
             # Sorted, so that the same filter is the same key of a cache however it was put together.
             object.__setattr__(self, name, tuple(sorted(set(values))))
-        for name, label in _COLUMNS.items():
+        for name, label in COLUMNS.items():
             for value in getattr(self, name):
                 require_known(label, value)
 
     def accept(self, case: Case, tumor: Tumor) -> bool:
         """Whether a tumor of a case may be found."""
-        if any(wanted and getattr(tumor, _COLUMNS[name]) not in wanted for name, wanted in self._wanted_labels()):
+        if any(wanted and getattr(tumor, COLUMNS[name]) not in wanted for name, wanted in self._wanted_labels()):
             return False
         if (self.smallest_ml, self.largest_ml) != (None, None):
             low = -math.inf if self.smallest_ml is None else self.smallest_ml
@@ -65,30 +65,4 @@ class Filters:
         return case.patient not in self.exclude_patients and case.id not in self.exclude_cases
 
     def _wanted_labels(self) -> list[tuple[str, tuple[str, ...]]]:
-        return [(name, getattr(self, name)) for name in _COLUMNS]
-
-    def condition(self) -> tuple[str, list]:
-        """The filter as an SQL condition on a row of `tumors`, and its parameters."""
-        parts, parameters = [], []
-
-        def require(sql, value):
-            parts.append(sql)
-            parameters.append(value)
-
-        # One parameter for a whole list: SQLite limits their number, and archives have many patients.
-        among = "(SELECT value FROM json_each(?))"
-        for name, label in _COLUMNS.items():
-            if values := getattr(self, name):
-                require(f"tumors.{label} IN {among}", json.dumps(values))
-        if self.smallest_ml is not None:
-            require("tumors.core_ml >= ?", float(self.smallest_ml))
-        if self.largest_ml is not None:
-            require("tumors.core_ml <= ?", float(self.largest_ml))
-        if self.exclude_patients:
-            require(
-                f"tumors.case_id NOT IN (SELECT id FROM cases WHERE patient IN {among})",
-                json.dumps(self.exclude_patients),
-            )
-        if self.exclude_cases:
-            require(f"tumors.case_id NOT IN {among}", json.dumps(self.exclude_cases))
-        return " AND ".join(parts) or "1", parameters
+        return [(name, getattr(self, name)) for name in COLUMNS]

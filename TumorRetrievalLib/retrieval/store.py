@@ -16,11 +16,13 @@ from urllib.parse import quote
 import numpy as np
 
 from TumorRetrievalLib.cohort.case import Case, MaskLabels, SyntheticRecipe, Tumor
+from TumorRetrievalLib.cohort.labels import ALLOWED
 from TumorRetrievalLib.errors import CannotWrite, IndexDamaged
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.retrieval.archive_paths import common_folder, relative_file, root_on_disk, stored_root
 from TumorRetrievalLib.retrieval.filters import Filters
 from TumorRetrievalLib.retrieval.index_manifest import WAY_OUT
+from TumorRetrievalLib.retrieval.label_columns import RADIX, LabelColumns
 from TumorRetrievalLib.retrieval.schema import bring_up_to_date, create_tables, require_tables
 
 _TUMOR = (
@@ -153,10 +155,28 @@ def rows_of_case(database: sqlite3.Connection, case_id: str) -> list[int]:
     return [row for (row,) in database.execute(sql, (case_id,))]
 
 
-def matching_rows(database: sqlite3.Connection, filters: Filters) -> np.ndarray:
-    """The rows that a filter lets through, ascending; shape (m,), int64."""
-    condition, parameters = filters.condition()
-    sql = f"SELECT row FROM tumors WHERE {condition} ORDER BY row"
+def label_columns(database: sqlite3.Connection) -> LabelColumns:
+    """The labels of all tumors."""
+    number, parameters = "0", []
+    for label, radix in reversed(RADIX.items()):
+        cases = " ".join(f"WHEN ? THEN {digit}" for digit in range(1, radix))
+        number = f"({number} * {radix} + CASE {label} {cases} ELSE 0 END)"
+        parameters += ALLOWED[label]
+    # The parameters stand in the order of the text: the innermost label, which is the last one, comes first.
+    rows = database.execute(f"SELECT {number}, coalesce(core_ml, -1.0) FROM tumors ORDER BY row", parameters)
+    table = np.fromiter(rows, dtype=[("number", np.uint16), ("core_ml", np.float64)])
+    return LabelColumns(table["number"].copy(), np.where(table["core_ml"] < 0, np.nan, table["core_ml"]))
+
+
+def rows_left_out(database: sqlite3.Connection, filters: Filters) -> np.ndarray:
+    """The rows of the patients and cases that a filter leaves out, in any order; shape (m,), int64."""
+    # One parameter for a whole list: SQLite limits their number, and archives have many patients.
+    among = "(SELECT value FROM json_each(?))"
+    sql = (
+        f"SELECT row FROM tumors WHERE case_id IN {among} "
+        f"OR case_id IN (SELECT id FROM cases WHERE patient IN {among})"
+    )
+    parameters = [json.dumps(filters.exclude_cases), json.dumps(filters.exclude_patients)]
     return np.fromiter((row for (row,) in database.execute(sql, parameters)), dtype=np.int64)
 
 

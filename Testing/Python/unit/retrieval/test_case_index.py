@@ -13,6 +13,7 @@ from TumorRetrievalLib.errors import CannotWrite, CaseAlreadyIndexed, NothingToC
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, DEFAULT_WEIGHTS
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
+from TumorRetrievalLib.retrieval.compact_search import CompactSearch
 from TumorRetrievalLib.retrieval.faiss_search import FaissSearch
 from TumorRetrievalLib.retrieval.filters import Filters
 from TumorRetrievalLib.retrieval.numpy_search import NumpySearch
@@ -39,7 +40,7 @@ def names(hits):
     return [(hit.case, hit.tumor) for hit in hits]
 
 
-@pytest.mark.parametrize("search", [FaissSearch, NumpySearch])
+@pytest.mark.parametrize("search", [FaissSearch, NumpySearch, CompactSearch])
 class TestAnyIndex:
     @settings(max_examples=20)
     @given(
@@ -178,12 +179,12 @@ def test_faiss_and_numpy_give_the_same_result_to_the_last_bit(tmp_path):
     queries = queries[queries[:, DEFAULT_LAYOUT.slices["appearance"]].any(axis=1)]
 
     results = []
-    for search in (FaissSearch, NumpySearch):
+    for search in (FaissSearch, NumpySearch, CompactSearch):
         with CaseIndex.open(tmp_path / "index", search=search) as index:
             assert index.stats()["search"] == search.name
             results.append([(hit.case, hit.tumor, hit.score) for hits in index.search(queries, 15) for hit in hits])
 
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
 
 
 def test_nearly_equal_tumors_are_ordered_by_what_really_differs(tmp_path):

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from TumorRetrievalLib.errors import MissingPackage
+from TumorRetrievalLib.retrieval.best_search import MANY, best_search
+from TumorRetrievalLib.retrieval.compact_search import CompactSearch
 from TumorRetrievalLib.retrieval.faiss_search import FaissSearch
 from TumorRetrievalLib.retrieval.numpy_search import NumpySearch
 from TumorRetrievalLib.retrieval.vector_search import at_least_kth, rounding_margin
@@ -23,7 +25,7 @@ def kth_best(vectors, query, k, rows):
     return scores[min(k, len(scores)) - 1]
 
 
-@pytest.mark.parametrize("search", [NumpySearch, FaissSearch])
+@pytest.mark.parametrize("search", [NumpySearch, FaissSearch, CompactSearch])
 class TestAnySearch:
     @settings(max_examples=60)
     @given(
@@ -106,3 +108,62 @@ def test_without_faiss_the_message_says_what_to_install(monkeypatch):
 
     with pytest.raises(MissingPackage, match="faiss-cpu"):
         FaissSearch(np.zeros((1, 4), np.float32))
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    k=st.integers(1, 5),
+    size=st.sampled_from([1, 7, 33, 104]),
+    spread=st.sampled_from([1e-3, 0.05, 1.0]),
+    part=st.sampled_from([None, 0.3]),
+)
+def test_the_first_pass_over_codes_never_drops_one_of_the_best(seed, k, size, spread, part):
+    """Thousands of vectors, many of them nearer to each other than their codes can tell."""
+    rng = np.random.default_rng(seed)
+    vectors = (unit_vectors(1, size, rng) + spread * rng.normal(size=(3000, size)) / np.sqrt(size)).astype(np.float32)
+    vectors /= np.maximum(1.0, np.linalg.norm(vectors, axis=1).max())
+    query = vectors[0] * rng.uniform(0, 1, size).astype(np.float32)
+    rows = np.arange(3000) if part is None else np.flatnonzero(rng.random(3000) < part)
+
+    search = CompactSearch(vectors)
+    (found,) = search.candidates(query[None], k, None if part is None else search.subset(rows))
+
+    scores = vectors.astype(np.float64) @ query.astype(np.float64)
+    assert set(rows[scores[rows] >= kth_best(vectors, query, k, rows)]) <= set(found.tolist()) <= set(rows.tolist())
+
+
+def test_codes_leave_few_candidates_among_many_vectors():
+    vectors = unit_vectors(50_000, 104, np.random.default_rng(0))
+
+    (found,) = CompactSearch(vectors).candidates(vectors[7:8], 5)
+
+    assert 7 in found and len(found) < 500
+
+
+def test_numbers_of_any_size_are_searched(tmp_path):
+    rng = np.random.default_rng(0)
+    for factor in (1e-20, 1e10):
+        vectors = (rng.normal(size=(2000, 16)) * factor).astype(np.float32)
+        (found,) = CompactSearch(vectors).candidates(vectors[5:6], 1)
+        assert int(np.argmax(vectors.astype(float) @ vectors[5].astype(float))) in found
+    (found,) = CompactSearch(np.zeros((2000, 16), np.float32)).candidates(np.ones((1, 16), np.float32), 1)
+    assert len(found) == 2000
+
+
+def test_vectors_in_a_file_are_searched_without_being_read_into_memory(tmp_path):
+    vectors = unit_vectors(3000, 16, np.random.default_rng(0))
+    np.save(tmp_path / "vectors.npy", vectors)
+
+    search = CompactSearch(np.load(tmp_path / "vectors.npy", mmap_mode="r"))
+
+    assert isinstance(search.vectors, np.memmap)
+    assert 17 in search.candidates(vectors[17:18], 1)[0]
+
+
+def test_many_vectors_are_searched_by_their_codes_and_few_as_they_are(monkeypatch):
+    few, many = np.zeros((10, 4), np.float32), np.zeros((MANY, 4), np.float32)
+
+    assert (best_search(few).name, best_search(many).name) == ("faiss", "compact")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert best_search(many).name == "faiss"
