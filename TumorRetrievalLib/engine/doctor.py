@@ -10,7 +10,7 @@ from pathlib import Path
 from TumorRetrievalLib import __version__
 from TumorRetrievalLib.errors import TumorRetrievalError
 from TumorRetrievalLib.imaging.atomic import sha256_of
-from TumorRetrievalLib.resources import CHECKSUMS, require_checksum, resource
+from TumorRetrievalLib.resources import CHECKSUMS, bundled_folder, listed_files, require_checksum
 
 PACKAGES = (
     "contourpy",
@@ -118,33 +118,28 @@ def _devices() -> dict[str, str]:
     return devices
 
 
-def _resources() -> Path | None:
-    """The folder of bundled data that is in use."""
-    try:
-        return resource("Atlas").parent
-    except TumorRetrievalError:
-        return None
-
-
 def _bundled_files() -> dict[str, str]:
-    """Every bundled file that a checksum list names."""
-    root = _resources()
-    if root is None:
+    """Every bundled file that is listed with its checksum; a list that is missing or damaged stands for its folder."""
+    root = bundled_folder()
+    if root is None or not (root / "Atlas").is_dir():
         return {"Atlas": "missing; install the tool again"}
     states = {}
-    for listing in sorted(root.rglob(CHECKSUMS)):
-        for line in listing.read_text(encoding="utf-8").splitlines():
-            if line.strip():
-                path = listing.with_name(line.split(maxsplit=1)[1].strip().lstrip("*"))
-                states[path.relative_to(root).as_posix()] = _state_of(path)
+    files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    for folder in sorted({path.parent for path in files}):
+        try:
+            names = listed_files(folder)
+        except TumorRetrievalError as error:
+            states[(folder / CHECKSUMS).relative_to(root).as_posix()] = str(error)
+            continue
+        states |= {(folder / name).relative_to(root).as_posix(): _state_of(folder / name) for name in names}
     return states
 
 
 def _state_of(path: Path) -> str:
+    if not path.is_file():
+        return "missing; install the tool again"
     try:
         require_checksum(path)
-    except FileNotFoundError:
-        return "missing; install the tool again"
     except TumorRetrievalError:
         return "damaged or changed (another SHA-256); install the tool again"
     return "ok"
@@ -152,7 +147,7 @@ def _state_of(path: Path) -> str:
 
 def _models() -> dict[str, dict]:
     """Every bundled model, by the name of its folder."""
-    root = _resources()
+    root = bundled_folder()
     contracts = sorted((root / "Models").glob("*/model.json")) if root else []
     return {path.parent.name: _model_facts(path) for path in contracts}
 
@@ -173,7 +168,7 @@ def _model_facts(contract_path: Path) -> dict:
 
 def _indexes() -> dict[str, dict]:
     """The bundled case index, if there is one."""
-    root = _resources()
+    root = bundled_folder()
     if root is None or not (root / "Index").is_dir():
         return {}
     return {"bundled": _index_facts(root / "Index", root / "Models" / "default" / "model.json")}

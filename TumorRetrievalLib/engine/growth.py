@@ -15,6 +15,7 @@ from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, t
 from TumorRetrievalLib.engine.tumor_masks import TumorMasks, check_masks, read_masks, require_brain, tumor_in_box
 from TumorRetrievalLib.errors import InvalidBox, RegistrationFailed
 from TumorRetrievalLib.growth.database import SimulationDatabase, read_database
+from TumorRetrievalLib.imaging.atomic import file_state
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
 from TumorRetrievalLib.registration.alignment import AtlasAlignment
@@ -235,11 +236,11 @@ def load_simulations(path: Path | None = None) -> SimulationDatabase:
     :raises UnreadableFile: :raises SimulationsDamaged: if there is no usable file.
     """
     path = resource(*BUNDLED) if path is None else Path(path)
-    return _read_once(path, path.stat().st_mtime_ns if path.exists() else 0)
+    return _read_once(path, file_state(path))
 
 
 @lru_cache(maxsize=1)
-def _read_once(path: Path, _changed: int) -> SimulationDatabase:
+def _read_once(path: Path, _state: tuple | None) -> SimulationDatabase:
     return read_database(path)
 
 

@@ -1,4 +1,4 @@
-"""Writing a file so that other readers see the old one or the new one, never a part of either."""
+"""Files that change as a whole: others see the old one or the new one, never a part of either, and can tell which."""
 
 import contextlib
 import errno
@@ -67,6 +67,20 @@ def sha256_of(path) -> str:
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror or error}.") from error
     return digest.hexdigest()
+
+
+def file_state(path: Path) -> tuple[int, int, int, int] | None:
+    """Another value whenever a file is another one or may have changed; None if it is not there.
+
+    For what is kept in memory as long as its file stays what it was. Times are compared for being equal, never for
+    being later, so a clock that was set back does no harm; the time of the last change of status and the number of the
+    file show what was given an old time on purpose, as copying and unpacking do.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _flush_to_disk(path: Path, flags: int) -> None:

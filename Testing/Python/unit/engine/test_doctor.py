@@ -13,6 +13,15 @@ from TumorRetrievalLib.retrieval.case_index import CaseIndex
 from TumorRetrievalLib.retrieval.embedding import model_identity
 
 
+def list_files(*folders):
+    """Write the list of bundled files of some folders, as they are now."""
+    for folder in folders:
+        names = sorted(path.name for path in folder.iterdir() if path.name not in ("SHA256SUMS", "writer.lock"))
+        sums = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names)
+        listing = "".join(f"{digest}  {name}\n" for digest, name in zip(sums, names, strict=True))
+        (folder / "SHA256SUMS").write_text(listing, newline="")
+
+
 @pytest.fixture
 def installation(tmp_path, monkeypatch):
     """A small installation in good order: one atlas file and one model."""
@@ -20,19 +29,20 @@ def installation(tmp_path, monkeypatch):
     bundled = tmp_path / "Resources"
     (bundled / "Atlas").mkdir(parents=True)
     (bundled / "Atlas" / "brain.nii").write_bytes(b"brain")
-    (bundled / "Atlas" / "SHA256SUMS").write_text(f"{hashlib.sha256(b'brain').hexdigest()}  brain.nii\n")
     model = bundled / "Models" / "default"
     model.mkdir(parents=True)
     (model / "weights.safetensors").write_bytes(b"weights")
     contract = {"architecture": "default", "weights_sha256": hashlib.sha256(b"weights").hexdigest()}
     (model / "model.json").write_text(json.dumps(contract))
+    list_files(bundled / "Atlas", model)
     return bundled
 
 
 def test_files_and_models_in_good_order_are_ok(installation):
     found = examine(probe_devices=False)
 
-    assert found["files"] == {"Atlas/brain.nii": "ok"}
+    assert set(found["files"]) == {"Atlas/brain.nii", "Models/default/model.json", "Models/default/weights.safetensors"}
+    assert set(found["files"].values()) == {"ok"}
     assert found["models"]["default"]["state"] == "ok"
     assert found["models"]["default"]["sha256"] == hashlib.sha256(b"weights").hexdigest()[:12]
 
@@ -49,6 +59,14 @@ def test_a_damaged_or_missing_file_is_named(installation, content, word):
     assert not found["ok"]
     assert word in found["files"]["Atlas/brain.nii"]
     assert any(problem.startswith("Atlas/brain.nii") for problem in found["problems"])
+
+
+def test_a_folder_that_lost_the_list_of_its_files_is_named(installation):
+    (installation / "Models" / "default" / "SHA256SUMS").unlink()
+
+    found = examine(probe_devices=False)
+
+    assert "missing" in found["files"]["Models/default/SHA256SUMS"] and not found["ok"]
 
 
 def test_damaged_weights_are_found_without_loading_them(installation, monkeypatch):
@@ -78,6 +96,7 @@ def index_of_the_model(installation):
     """An index, empty but whole, that the bundled model made."""
     contract = json.loads((installation / "Models" / "default" / "model.json").read_text())
     CaseIndex.create(installation / "Index", model_identity(contract)).close()
+    list_files(installation / "Index")
     return installation / "Index"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
 sys.path.insert(0, str(ROOT / "Testing"))
+from update_checksums import wanted_lists  # noqa: E402
 from update_cmake_lists import LISTS, listed, wanted  # noqa: E402
 
 sys.path.pop(0)
@@ -62,3 +63,10 @@ def test_a_file_missing_from_a_cmake_list_is_noticed(tmp_path):
 
     assert wanted("LIBRARY_SCRIPTS", tmp_path) == ["TumorRetrievalLib/new.py"]
     assert wanted("LIBRARY_RESOURCES", tmp_path) == ["Resources/new.json"]
+
+
+def test_every_bundled_file_is_listed_with_its_checksum():
+    """Run `python Testing/update_checksums.py` when this fails, and look at what it changes."""
+    lists = wanted_lists()
+
+    assert {path: path.read_text("utf-8") for path in (ROOT / "Resources").rglob("SHA256SUMS")} == lists
