@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import InvalidRequest
+from TumorRetrievalLib.errors import InvalidRequest, MissingResource
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.networks.slice_reader import SliceAnswer, ask, load_slice_model
 from TumorRetrievalLib.networks.slices import SLICE_TYPES, weights_in_keras
@@ -59,8 +59,9 @@ def evaluate_slices(
     :param data: a file of slices, see `training.slice_data.read_slices`.
     :param network: "paper" or "best".
     :param protocol: "patients" or "random": networks are trained for it, which takes long. None: trained weights are
-        measured on all of `data`, and apart on those slices that they were not trained on.
-    :param model: folder of the trained weights; the bundled ones when None.
+        measured on all of `data`, and apart on those slices that they were not trained on; and where there are none,
+        the networks are trained, by patients if the file divides them.
+    :param model: folder of the trained weights; the bundled ones, if there are any, when None.
     :param runs: folder in which the trainings of a protocol are kept, and go on if they were interrupted.
     :param limit: only the first so many trainings of the protocol.
     :param note_in: a model folder whose contract also keeps the scores of the protocol.
@@ -69,8 +70,11 @@ def evaluate_slices(
     :raises InvalidSlices: if the file cannot be used.
     """
     slices = read_slices(data)
+    model = model or (None if protocol else _bundled(network))
+    if model is None and protocol is None:
+        protocol = "random" if slices.folds is None or len(np.unique(slices.folds)) < 2 else "patients"
     if protocol is None:
-        result = _measure_trained(slices, model or resource("Models", f"slices-{network}"))
+        result = _measure_trained(slices, model)
     elif protocol in PROTOCOLS:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(runs) if runs is not None else Path(temporary)
@@ -83,6 +87,14 @@ def evaluate_slices(
     if json_path is not None:
         _write(json_path, result)
     return result
+
+
+def _bundled(network: str) -> Path | None:
+    """The folder of the weights that come with the library; None where there are none."""
+    try:
+        return resource("Models", f"slices-{network}")
+    except MissingResource:
+        return None
 
 
 def _measure_trained(slices: SliceSet, folder: Path) -> dict:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from TumorRetrievalLib.errors import InvalidRequest, InvalidSlices
+from TumorRetrievalLib.errors import InvalidRequest, InvalidSlices, MissingResource
 from TumorRetrievalLib.evaluation import slices as evaluation
 from TumorRetrievalLib.evaluation.slices import evaluate_slices, scores
 from TumorRetrievalLib.networks.slice_reader import SliceAnswer
@@ -107,6 +107,16 @@ def test_scores_of_a_protocol_can_be_kept_in_a_models_contract(file_of, one_epoc
     quality = json.loads((model / "model.json").read_text())["quality"]
     assert quality["random"]["trainings"] == 1 and quality["patients"]["trainings"] == 2
     assert evaluate_slices(file_of(), model=model)["model"] == "slices-paper", "the model can still be loaded"
+
+
+def test_where_no_weights_are_bundled_the_networks_are_trained(file_of, one_epoch, monkeypatch):
+    def missing(*_):
+        raise MissingResource("not bundled")
+
+    monkeypatch.setattr(evaluation, "resource", missing)
+
+    assert evaluate_slices(file_of(), network="paper", limit=1)["protocol"] == "patients"
+    assert evaluate_slices(file_of(fold=None), network="paper", limit=1)["protocol"] == "random"
 
 
 def test_what_cannot_be_evaluated_is_refused(file_of, trained):
