@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from TumorRetrievalLib.cohort.importers.archive import import_archive
 from TumorRetrievalLib.imaging.files import write_labels, write_volume
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
 
@@ -65,6 +66,16 @@ class DicomFolder:
 
     path: Path
     headers: dict = field(default_factory=dict)
+
+    CORE = ((1, 2, 3), (1, 2, 2), (2, 2, 3))
+    OEDEMA = ((1, 3, 3), (2, 1, 1))
+
+    def segments(self) -> list:
+        """Enhancing tumor and oedema, for `seg`."""
+        return [
+            ("Enhancing", ("C113842", "NCIt", "Enhancing Lesion"), self.marked(*self.CORE)),
+            ("around it", "Edema", self.marked(*self.OEDEMA)),
+        ]
 
     @staticmethod
     def marked(*voxels) -> np.ndarray:
@@ -177,3 +188,13 @@ def dicom_folder(tmp_path) -> DicomFolder:
     folder = tmp_path / "studies"
     folder.mkdir()
     return DicomFolder(folder)
+
+
+@pytest.fixture
+def imported(dicom_folder, tmp_path):
+    """A function that imports the folder of studies."""
+
+    def run():
+        return import_archive(dicom_folder.path, tmp_path / "copies", salt_file=tmp_path / "salt")
+
+    return run

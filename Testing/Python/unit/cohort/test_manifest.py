@@ -308,7 +308,7 @@ def comparable(case: Case) -> tuple:
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 def test_what_is_written_is_read_again_to_the_last_digit(archive, data):
     written = data.draw(cases(archive))
     path = archive / "round trip.csv"
