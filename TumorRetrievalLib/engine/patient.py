@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from TumorRetrievalLib.errors import GeometryMismatch, RegistrationFailed
+from TumorRetrievalLib.errors import RegistrationFailed
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_volume
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
@@ -87,11 +87,8 @@ def open_patient(t1c: Path | str, flair: Path | str | None = None) -> Patient:
     """
     volume = read_volume(t1c)
     second = None if flair is None else read_volume(flair)
-    if second is not None and _overlap(volume.grid, second.grid) < 0.3:
-        raise GeometryMismatch(
-            f"{flair} lies elsewhere in the world than {t1c}: they are not of one examination, or one was moved. "
-            f"Register the FLAIR to the T1c first, or leave it out."
-        )
+    if second is not None:
+        volume.require_overlap(second, str(flair), str(t1c))
     return Patient(Path(t1c).name, volume, second, Scan.of(volume, second))
 
 
@@ -133,15 +130,3 @@ class StopWatch:
     def seconds(self) -> dict[str, float]:
         """Seconds of each step and, as "total", of all, rounded to milliseconds."""
         return {name: round(value, 3) for name, value in {**self._steps, "total": self.total()}.items()}
-
-
-def _overlap(first: Grid, second: Grid) -> float:
-    """Shared part of two images' world-aligned bounding boxes, as a share of the smaller one."""
-    bounds = []
-    for grid in (first, second):
-        corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape])).reshape(3, 8).T
-        world = grid.to_world(corners)
-        bounds.append((world.min(axis=0), world.max(axis=0)))
-    (low_a, high_a), (low_b, high_b) = bounds
-    shared = np.prod(np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None))
-    return float(shared / min(np.prod(high_a - low_a), np.prod(high_b - low_b)))
