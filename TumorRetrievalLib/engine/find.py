@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.labels import describe_position
-from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_known_case
+from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_if_possible
 from TumorRetrievalLib.engine.outline import Outline, core_box, merge, outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
 from TumorRetrievalLib.engine.rerank import Query, block_weights
@@ -229,7 +229,7 @@ def _grow(request: FindRequest, patient: Patient, found: list[FoundTumor], notes
 def _load_hits(index: CaseIndex, found: list[FoundTumor]) -> dict[str, KnownCase]:
     ids = sorted({hit.case for tumor in found for hit in tumor.hits})
     records = [index.get(case_id) for case_id in ids]
-    return dict(zip(ids, in_parallel([lambda r=record: load_known_case(r) for record in records]), strict=True))
+    return dict(zip(ids, in_parallel([lambda r=record: load_if_possible(r) for record in records]), strict=True))
 
 
 def _report_tumor(tumor: FoundTumor, cases: dict[str, KnownCase], growth: dict | None) -> ReportTumor:

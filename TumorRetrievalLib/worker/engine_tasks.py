@@ -30,6 +30,7 @@ from TumorRetrievalLib.retrieval.index_manifest import MANIFEST
 from TumorRetrievalLib.worker import arguments as read
 from TumorRetrievalLib.worker.arguments import Arguments
 from TumorRetrievalLib.worker.growth_task import TASKS as GROWTH_TASKS
+from TumorRetrievalLib.worker.index_tasks import TASKS as INDEX_TASKS
 from TumorRetrievalLib.worker.tasks import Progress, Task
 
 _QUERIES_KEPT = 16
@@ -300,4 +301,5 @@ TASKS: dict[str, Task] = {
     "segment": segment,
     "case": case,
     **GROWTH_TASKS,
+    **INDEX_TASKS,
 }

@@ -55,7 +55,7 @@ def test_a_hit_names_its_sides_and_its_largest_diameter(request_for, tiny_index)
 
 def test_without_a_report_the_answer_is_the_same_and_no_case_is_made_ready(request_for, monkeypatch, tmp_path):
     with_report = find_similar(request_for())
-    monkeypatch.setattr("TumorRetrievalLib.engine.find.load_known_case", lambda record: pytest.fail("not needed"))
+    monkeypatch.setattr("TumorRetrievalLib.engine.find.load_if_possible", lambda record: pytest.fail("not needed"))
 
     result = find_similar(request_for(report=False, out=tmp_path / "other"))
 
