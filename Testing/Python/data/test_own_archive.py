@@ -51,6 +51,7 @@ def test_build_find_add_remove_verify_export_import_and_audit(real_data, archive
         box = index.get("TCGA-DU-7294").tumors[0].box
     assert "outlined by the network" in drawn.provenance and drawn.core.volume_ml() > 0.3
 
+    (archive / CASES[0]).rename(archive.parent / "moved away")
     scan = archive / "TCGA-DU-7294"
     request = FindRequest(
         t1c=scan / "t1c.nii.gz", flair=scan / "flair.nii.gz", boxes=[box], k=4, out=tmp_path / "found", index=folder
@@ -59,7 +60,10 @@ def test_build_find_add_remove_verify_export_import_and_audit(real_data, archive
     first, second = result["tumors"][0]["hits"][:2]
     assert first["case"] == "TCGA-DU-7294" and first["score"] > 0.999, "the same scan and box: itself"
     assert second["score"] < 0.9
-    assert "TCGA" in (tmp_path / "found" / "report.html").read_text()
+    assert CASES[0] in {hit["case"] for hit in result["tumors"][0]["hits"]}, "found although its scan is not there"
+    page = (tmp_path / "found" / "report.html").read_text()
+    assert "not at hand" in page and "index relocate" in page and "outlined by the network" in page
+    (archive.parent / "moved away").rename(archive / CASES[0])
 
     export_index(folder, tmp_path / "my-index.zip")
     remove_cases(folder, [UNDRAWN])
