@@ -86,7 +86,7 @@ def evaluate_slices_command(
 
 @app.command("markers")
 def evaluate_markers_command(
-    runs: Annotated[Path, typer.Option(help="Folder that holds the runs of `train plgg`.")],
+    runs: Annotated[Path | None, typer.Option(help="Folder that holds the runs of `train plgg`.")] = None,
     data: Annotated[str, typer.Option(help="What they were trained on: a manifest, or SYNTHETIC.")] = "SYNTHETIC",
     cases: Annotated[Path | None, typer.Option(help="Folder of the prepared scans, if the runs shared one.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import ManifestError, UnreadableFile, WeightsError
+from TumorRetrievalLib.engine.known_cases import cache_folder
+from TumorRetrievalLib.errors import ManifestError, MissingResource, UnreadableFile, WeightsError
 from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.resources import resource
 
 PAPER = {
     "validation": {
@@ -28,7 +30,7 @@ Progress = Callable[[float, str], None]
 
 
 def evaluate_markers(
-    runs: Path,
+    runs: Path | None = None,
     data: str = "SYNTHETIC",
     cases: Path | None = None,
     json_path: Path | None = None,
@@ -36,9 +38,9 @@ def evaluate_markers(
 ) -> dict:
     """Measure the models that `train plgg` has left.
 
-    :param runs: a folder that holds their folders, at any depth.
+    :param runs: a folder that holds their folders, at any depth; None = the bundled ones, if there are any.
     :param data: what they were trained on: a manifest, or SYNTHETIC.
-    :param cases: where prepared scans are kept; None = in `runs`.
+    :param cases: where prepared scans are kept; None = in `runs`, or for the bundled models in the user's cache.
     :param json_path: also write the result there.
     :returns: `ours` (part -> "single task" or "multitask" -> `dice`, and for multitask `accuracy` and per marker `auc`
         and `recall`, each with its interval over the splits; `splits` lists the Dice of each), `paper`, `data`,
@@ -51,7 +53,10 @@ def evaluate_markers(
     from TumorRetrievalLib.training.plgg import marker_data, measure_part
     from TumorRetrievalLib.training.task import SYNTHETIC, TrainingRequest
 
-    folders = _models_in(Path(runs))
+    if runs is None:
+        runs, cases = _bundled(), cases or cache_folder() / "plgg"
+    runs = Path(runs)
+    folders = _models_in(runs)
     report = progress or (lambda fraction, message: None)
     measured: dict[str, dict[str, dict[int, list[dict]]]] = {part: {} for part in PAPER}
     words, models = set(), {}
@@ -62,7 +67,7 @@ def evaluate_markers(
             raise WeightsError(f"The model in {folder} was trained on other data ({loaded.contract['trained_on']}).")
         kind = "multitask" if loaded.contract["arguments"]["markers"] else "single task"
         request = TrainingRequest(
-            out=Path(runs), data=data, size=about["size"], split=about["split"], cases=cases,
+            out=runs, data=data, size=about["size"], split=about["split"], cases=cases,
             single_task=kind == "single task", patients=about["patients"] if about["synthetic"] else None,
         )  # fmt: skip
 
@@ -122,6 +127,19 @@ def _split(result: dict, part: str, kind: str, run: int) -> float | None:
     return result["ours"][part].get(kind, {}).get("splits", {}).get(str(run))
 
 
+def _bundled() -> Path:
+    try:
+        return resource("Models", "plgg")
+    except MissingResource:
+        raise UnreadableFile(f"No models of `train plgg` are bundled. {_HOW_TO_MAKE_THEM}") from None
+
+
+_HOW_TO_MAKE_THEM = (
+    "Make them with `train plgg --split 1 --out RUNS/multi1`, the same with --single-task, and so on for the splits up "
+    "to 6, and name their folder: --runs RUNS."
+)
+
+
 def _models_in(runs: Path) -> list[Path]:
     found = []
     for contract in sorted(runs.rglob("model.json")):
@@ -131,10 +149,7 @@ def _models_in(runs: Path) -> list[Path]:
         except (OSError, ValueError, AttributeError) as error:
             raise UnreadableFile(f"{contract} is not a model's contract: {error}.") from None
     if not found:
-        raise UnreadableFile(
-            f"There is no model of `train plgg` in {runs}. Make them with train plgg --split 1 --out {runs}/multi1 and "
-            f"so on, also with --single-task."
-        )
+        raise UnreadableFile(f"There is no model of `train plgg` in {runs}. {_HOW_TO_MAKE_THEM}")
     return found
 
 

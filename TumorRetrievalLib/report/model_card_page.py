@@ -12,6 +12,7 @@ _FACTS = (
     ("seed", "Seed"),
     ("parameters", "Parameters"),
     ("steps", "Steps"),
+    ("epochs", "Epochs"),
     ("crops", "Samples seen"),
     ("batch", "Batch"),
     ("hours", "Hours"),

@@ -67,7 +67,8 @@ def train_recipe(name: str, out: Path, *, progress: Progress | None = None, **as
         "research_use_only": True,
     }
     save_model(model, run.network, common | task.contract | measured.contract)
-    write_card(model, model_card(run, data=task.data, metrics=measured.metrics, failures=task.failures))
+    card = model_card(run.network, run.provenance(), data=task.data, metrics=measured.metrics, failures=task.failures)
+    write_card(model, card)
     return model
 
 

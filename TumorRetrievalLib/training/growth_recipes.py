@@ -136,7 +136,8 @@ def train_autoencoder(
     write_card(
         model,
         model_card(
-            run,
+            run.network,
+            run.provenance(),
             data=contract.get("trained_on", "tumor masks"),
             metrics={"held_out_reconstruction_dice": mean_with_interval(dice.tolist())},
             failures=("Tumors unlike the simulated ones, such as several at once, are reconstructed badly.",),

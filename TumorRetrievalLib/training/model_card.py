@@ -7,33 +7,41 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from TumorRetrievalLib.imaging.atomic import atomic_file
-from TumorRetrievalLib.training.trainer import TrainingRun
 
 CARD_NAME = "model_card.json"
 
 
-def model_card(run: TrainingRun, *, data: str, metrics: dict[str, dict], failures: Sequence[str]) -> dict:
+def model_card(
+    network: nn.Module, provenance: dict, *, data: str, metrics: dict[str, dict], failures: Sequence[str]
+) -> dict:
     """The card as plain JSON values.
 
+    :param network: the result.
+    :param provenance: how it was trained: `TrainingRun.provenance()` or `EpochRun.provenance()`.
     :param data: what the network was trained on, in words.
     :param metrics: name -> `mean`, `low`, `high`, `n`, as `intervals.mean_with_interval` gives them.
     :param failures: where the model is known to fail, in sentences.
     """
-    recipe = run.recipe
+    recipe, steps = provenance["recipe"], provenance.get("steps")
+    crop = recipe.get("crop")
+    edges = [crop] * 3 if isinstance(crop, int) else crop
     return {
-        "name": f"{recipe.name}-{run.steps}",
-        "recipe": recipe.name,
+        "name": recipe["name"] if steps is None else f"{recipe['name']}-{steps}",
+        "recipe": recipe["name"],
         "data": data,
-        "seed": recipe.seed,
-        "parameters": sum(weight.numel() for weight in run.network.parameters()),
-        "steps": run.steps,
-        "crops": run.crops,
-        "batch": f"{recipe.batch_size} x {' x '.join(map(str, recipe.edges))} voxels",
-        "hours": round(run.seconds / 3600, 3),
-        "device": run.device,
-        "samples_per_second": round(run.crops / run.seconds, 3) if run.seconds else None,
-        "final_loss": run.log[-1]["loss"] if run.log else None,
+        "seed": recipe["seed"],
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "steps": steps,
+        "epochs": provenance.get("epochs"),
+        "crops": provenance.get("crops"),
+        "batch": f"{recipe['batch_size']}" + (f" x {' x '.join(map(str, edges))} voxels" if edges else ""),
+        "hours": round(provenance["minutes"] / 60, 3),
+        "device": provenance["device"],
+        "samples_per_second": provenance.get("crops_per_second"),
+        "final_loss": provenance["final"].get("loss"),
         "metrics": metrics,
         "known_failures": list(failures),
         "research_use_only": True,

@@ -5,6 +5,7 @@ number in the environment. Every process takes its own share of the batches; the
 weights stay the same in all of them. The first one writes the files and talks to the user.
 """
 
+import gc
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -60,9 +61,12 @@ class Team:
         return float(told)
 
     def dissolve(self) -> None:
-        """After the last step, when the leader alone has work left."""
+        """After the last step, when the leader alone has work left and nobody calls the shared network any more."""
         if self.size > 1 and distributed.is_initialized():
             distributed.barrier()
+            # DistributedDataParallel has to be gone before the group: freed as the last to hold it, it waits for a
+            # thread of the group that waits for Python (torch 2.13 with gloo; one run in five hung).
+            gc.collect()
             distributed.destroy_process_group()
 
 

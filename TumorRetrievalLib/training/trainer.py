@@ -121,6 +121,7 @@ def train(
         ) from None
     finally:
         log.close()
+    trainer.called = trainer.network
     this_team().dissolve()
     result = trainer.averaged.cpu().eval()
     where = _name_of(trainer.device) + (f" x {this_team().size}" if this_team().size > 1 else "")

@@ -57,6 +57,12 @@ def engine(monkeypatch):
         model: Path | None
         filters: Filters
         weights: dict
+        liked: list
+        disliked: list
+        mirrored: bool
+        look_alikes: bool
+        together: bool
+        one_per: str
         growth: bool
         device: str | None
 
@@ -99,6 +105,34 @@ def test_find_passes_on_everything_it_was_told(call, engine):
     assert asked.filters == Filters(types=("glioma", "metastasis"), areas=("frontal lobe",), left_right=("left",))
     assert asked.weights == {"position": 2.0, "type": 0.0, "extent": 0.5}
     assert asked.growth
+    assert not (asked.mirrored or asked.look_alikes or asked.together or asked.liked or asked.disliked)
+    assert asked.one_per == "patient"
+
+
+def test_find_passes_on_how_it_shall_search(call, engine):
+    code, _, _ = call(
+        *("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result", "--like", "a/1", "--like", "b", "--unlike", "c"),
+        *("--mirrored", "--look-alikes", "--one-per", "tumor", "--smallest-ml", "0.5", "--largest-ml", "20"),
+        *("--side", "left", "--side", "right", "--side", "front", "--side", "upper"),
+    )
+
+    asked = engine.request
+    assert code == 0
+    assert (asked.liked, asked.disliked) == (["a/1", "b"], ["c"])
+    assert asked.mirrored and asked.look_alikes and asked.one_per == "tumor"
+    assert asked.filters == Filters(
+        left_right=("left", "right"), front_rear=("front",), upper_lower=("upper",), smallest_ml=0.5, largest_ml=20
+    )
+    assert call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "r", "--together")[0] == 0
+    assert engine.request.together
+
+
+def test_look_alikes_of_several_boxes_together_are_wrong_usage(call, engine):
+    code, _, error = call(
+        "find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result", "--together", "--look-alikes"
+    )
+
+    assert code == 2 and "--together" in error
 
 
 def test_find_takes_its_boxes_from_a_mask(call, engine):
@@ -157,6 +191,7 @@ def test_training_passes_on_its_budget(call, monkeypatch):
     asked = []
     module = ModuleType("TumorRetrievalLib.training.commands")
     module.train_recipe = lambda *names, **options: asked.append((names, options)) or Path("run/model")
+    monkeypatch.setattr("TumorRetrievalLib.commands.train._show_card", lambda model: None)
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
     code, said, _ = call("train", "pisov", "--out", "run", "--minutes", "1.5")
@@ -170,6 +205,7 @@ def test_training_an_autoencoder_of_tumor_masks_passes_on_its_grid(call, monkeyp
     asked = []
     module = ModuleType("TumorRetrievalLib.engine.train_growth")
     module.train_growth = lambda *names, **options: asked.append((names, options))
+    monkeypatch.setattr("TumorRetrievalLib.commands.train._show_card", lambda model: None)
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
     code, said, _ = call("train", "growth-vae8", "--out", "run", "--grid", "64", "--steps", "9")
