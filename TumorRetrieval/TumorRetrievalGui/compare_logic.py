@@ -151,7 +151,10 @@ class CompareLogic:
         made = self._columnsMade.get(parameters.plane, 0)
         self._growing = comparison.growing_comparison(self._scene, patient, cases, parameters.plane.value, columns=made)
         self._columnsMade[parameters.plane] = max(made, len(cases) + 1)
-        self._grow(self._growing)
+        if made > len(cases):
+            self._grow(self._growing)
+        else:
+            self._growLater(self._growing)
 
     def _grow(self, growing: Iterator[None]) -> None:
         """Make one column after the other, and let events happen in between."""
@@ -163,7 +166,10 @@ class CompareLogic:
             self._growing = None
             self._showFinished()
         else:
-            qt.QTimer.singleShot(0, lambda: self._grow(growing))
+            self._growLater(growing)
+
+    def _growLater(self, growing: Iterator[None]) -> None:
+        qt.QTimer.singleShot(0, lambda: self._grow(growing))
 
     def _showFinished(self) -> None:
         """All columns are there."""

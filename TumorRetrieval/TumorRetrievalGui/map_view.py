@@ -72,9 +72,9 @@ class MapView(qt.QWidget):
         painter.drawPixmap(0, 0, self._ground)
         painter.setRenderHint(qt.QPainter.Antialiasing, True)
         text = self.palette.color(qt.QPalette.Text)
-        self._paintMarks(painter)
         if self._query is not None:
             self._paintQuery(painter, text)
+        self._paintMarks(painter)
         if self._under is not None:
             painter.setPen(qt.QPen(text, 2))
             painter.setBrush(qt.QBrush(qt.Qt.NoBrush))

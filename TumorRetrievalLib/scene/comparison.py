@@ -74,6 +74,7 @@ def growing_comparison(
     """
     for column, shown in list(zip(COLUMNS, (patient, *cases), strict=False))[columns:]:
         _arrange(scene, growing_layout_id(column.position, plane))
+        yield
         fill_column(scene, column, shown)
         yield
     show_comparison(scene, patient, cases, plane)
