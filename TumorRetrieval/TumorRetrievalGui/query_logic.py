@@ -60,9 +60,12 @@ class QueryLogic:
         return self._task is not None
 
     def setParameters(self, parameters: QueryParameters) -> None:
-        """Go over to another query (another scene)."""
-        self.cancel()
-        self.parameters, self.message, self.failure = parameters, "", None
+        """Go over to another query (another scene); the same one again, as on reopening the module, stops nothing."""
+        if parameters.node is not self.parameters.node:
+            self.cancel()
+        if not self.isRunning:
+            self.message, self.failure = "", None
+        self.parameters = parameters
         self.changed.emit()
 
     def inputsChanged(self) -> None:

@@ -66,6 +66,19 @@ def test_leaving_and_coming_back_keeps_the_results(module, scene):
     assert module.panel.resultsPanel.ui.hitTable.rowCount == 5 and len(module.panel.query.parameters.boxes) == 1
 
 
+def test_leaving_and_coming_back_does_not_stop_a_search(module, scene, worker):
+    worker.answers["find"] = lambda arguments: None
+    load_patient(scene)
+    search(module.panel)
+    wait_until(lambda: worker.tasks("find"))
+    wait_until(lambda: module.panel.query.message == "Reading the tumors")
+    module.parent.exit()
+    module.parent.enter()
+
+    assert module.panel.query.isRunning and not worker.cancelled
+    assert module.panel.queryPanel.ui.cancelButton.isVisible() and module.panel.query.message == "Reading the tumors"
+
+
 def test_the_scene_closed_while_a_search_runs_ends_the_search_and_leaves_an_empty_panel(module, scene, worker):
     worker.answers["find"] = lambda arguments: None
     load_patient(scene)
