@@ -37,6 +37,11 @@ def resource(*parts: str) -> Path:
     raise MissingResource(f"The bundled {'/'.join(parts)} is missing; looked in {searched}. {WAY_OUT}")
 
 
+def is_bundled(*parts: str) -> bool:
+    """Whether a file or folder came with the library at all; whether it is intact, only :func:`resource` says."""
+    return any(place.joinpath(*parts).exists() for place in _places())
+
+
 def bundled_folder() -> Path | None:
     """The folder of all bundled data that is in use; None if there is none."""
     return next((place for place in _places() if place.is_dir()), None)

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import MissingResource
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.resample import resample
 from TumorRetrievalLib.imaging.volume import Grid, Volume
-from TumorRetrievalLib.resources import resource
+from TumorRetrievalLib.resources import is_bundled, resource
 
 EDGE = 128
 PIXEL_MM = 512 * 0.49 / EDGE
@@ -26,6 +25,7 @@ _INNER = 0.75
 _ROOM = 1.5
 """Slices are first cut this much wider, until it is known where in them the head lies."""
 
+MODEL = ("Models", "slices-best")
 LABEL = "trained on patients (Figshare, three types only)"
 
 
@@ -47,15 +47,13 @@ def slice_evidence(t1c: Volume, box: Box, device: str | None = None) -> dict | N
     """How the slices through a box are read.
 
     :returns: `types` (type -> mean probability over the slices), `slices` (how many), `agree` (the share of them whose
-        likeliest type is that of the mean) and `label`; None where no such network is installed.
+        likeliest type is that of the mean) and `label`; None where no such network is bundled.
     """
     from TumorRetrievalLib.networks.slice_reader import ask
 
-    try:
-        folder = resource("Models", "slices-best")
-    except MissingResource:
+    if not is_bundled(*MODEL):
         return None
-    model = _loaded(folder, device)
+    model = _loaded(resource(*MODEL), device)
     cut = slices_through(t1c, box)
     types = ask(model.network, cut.images, cut.boxes).types
     seen = [place for place, name in enumerate(model.contract["labels"]["type"]) if model.contract["types_seen"][name]]

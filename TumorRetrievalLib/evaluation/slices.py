@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import InvalidRequest, MissingResource
+from TumorRetrievalLib.errors import InvalidRequest
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.networks.slice_reader import SliceAnswer, ask, load_slice_model
 from TumorRetrievalLib.networks.slices import SLICE_TYPES, weights_in_keras
 from TumorRetrievalLib.networks.weights import CONTRACT_NAME
-from TumorRetrievalLib.resources import resource
+from TumorRetrievalLib.resources import is_bundled, resource
 from TumorRetrievalLib.training.slice_data import (
     DIGEST_LENGTH,
     SliceSet,
@@ -91,10 +91,7 @@ def evaluate_slices(
 
 def _bundled(network: str) -> Path | None:
     """The folder of the weights that come with the library; None where there are none."""
-    try:
-        return resource("Models", f"slices-{network}")
-    except MissingResource:
-        return None
+    return resource("Models", f"slices-{network}") if is_bundled("Models", f"slices-{network}") else None
 
 
 def _measure_trained(slices: SliceSet, folder: Path) -> dict:

@@ -134,9 +134,7 @@ class SliceNetwork(_FlatNetwork):
         )
         self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
-        self.decoders = nn.ModuleList(
-            FlatResBlock(fine) if level else nn.Identity() for level, (fine, _) in enumerate(steps)
-        )
+        self.decoders = nn.ModuleList(FlatResBlock(fine) for fine, _ in steps)
         self.norm = GroupNorm(8, widths[0])
         self.mask = nn.Conv2d(widths[0], 4, 3, padding=1)
         self.cells = nn.Conv2d(widths[1], len(SLICE_TYPES), 1)

@@ -20,7 +20,7 @@ from TumorRetrievalLib.training.trainer import train
 Progress = Callable[[float, str], None]
 
 NETWORKS = ("paper", "best")
-EPOCHS = 30
+EPOCHS = 45
 """How often ours sees every slice."""
 
 # Mueller Ferreira et al. (2024), section Fit: RMSProp as Keras has it, batches of 32, at most 50 epochs, early stopping

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from TumorRetrievalLib.errors import InvalidRequest, InvalidSlices, MissingResource
+from TumorRetrievalLib.errors import InvalidRequest, InvalidSlices
 from TumorRetrievalLib.evaluation import slices as evaluation
 from TumorRetrievalLib.evaluation.slices import evaluate_slices, scores
 from TumorRetrievalLib.networks.slice_reader import SliceAnswer
@@ -110,10 +110,7 @@ def test_scores_of_a_protocol_can_be_kept_in_a_models_contract(file_of, one_epoc
 
 
 def test_where_no_weights_are_bundled_the_networks_are_trained(file_of, one_epoch, monkeypatch):
-    def missing(*_):
-        raise MissingResource("not bundled")
-
-    monkeypatch.setattr(evaluation, "resource", missing)
+    monkeypatch.setattr(evaluation, "is_bundled", lambda *_: False)
 
     assert evaluate_slices(file_of(), network="paper", limit=1)["protocol"] == "patients"
     assert evaluate_slices(file_of(fold=None), network="paper", limit=1)["protocol"] == "random"

@@ -9,7 +9,6 @@ from TumorRetrievalLib.commands.output import show_hits
 from TumorRetrievalLib.engine import slice_evidence as evidence
 from TumorRetrievalLib.engine.find import find_similar
 from TumorRetrievalLib.engine.slice_evidence import EDGE, MOST_SLICES, PIXEL_MM, slice_evidence, slices_through
-from TumorRetrievalLib.errors import MissingResource
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.resample import resample
 from TumorRetrievalLib.imaging.volume import Grid, Volume
@@ -125,6 +124,7 @@ def installed(tmp_path, monkeypatch):
         "labels": {"type": list(SLICE_TYPES)}, "types_seen": seen,
     })  # fmt: skip
     monkeypatch.setattr(evidence, "resource", lambda *_: folder)
+    monkeypatch.setattr(evidence, "is_bundled", lambda *_: True)
 
 
 def test_evidence_is_the_mean_over_the_slices_of_the_types_that_were_trained(installed, monkeypatch):
@@ -157,10 +157,7 @@ def test_an_empty_scan_gives_an_answer_and_no_error(installed):
 
 
 def test_without_such_a_network_there_is_no_evidence(monkeypatch):
-    def missing(*_):
-        raise MissingResource("not bundled")
-
-    monkeypatch.setattr(evidence, "resource", missing)
+    monkeypatch.setattr(evidence, "is_bundled", lambda *_: False)
 
     assert slice_evidence(stored(np.eye(3)), BOX) is None
 
