@@ -13,7 +13,7 @@ from pathlib import Path
 from TumorRetrievalLib.cohort.case import Case
 from TumorRetrievalLib.cohort.importers.archive import import_archive, list_archive
 from TumorRetrievalLib.cohort.importers.findings import Archive, Problem
-from TumorRetrievalLib.engine.copied_scans import forget_scans, scans_folder
+from TumorRetrievalLib.engine.copied_scans import forget_scans, require_own_scans, scans_folder
 from TumorRetrievalLib.engine.embed_case import embed_case, voxels_sha256
 from TumorRetrievalLib.engine.parts import Parts, keep_part, mask_of_part, read_part
 from TumorRetrievalLib.engine.patient import tumor_reader
@@ -110,10 +110,12 @@ def add_cases(
 def _index_all(archives: list[Path], into: Path, using: ReadWith, progress: Progress | None, *, make: bool) -> dict:
     began = time.perf_counter()
     report = progress or (lambda fraction, message: None)
+    fresh = make and not (into / MANIFEST).exists()
+    if fresh:
+        require_own_scans(into, besides=archives)
     report(0.0, "Loading the model")
     reader = tumor_reader(using.model, using.device)
     identity = model_identity(reader.model.contract)
-    fresh = make and not (into / MANIFEST).exists()
     index = CaseIndex.create(into, identity) if fresh else CaseIndex.open(into, identity, writable=True)
     with index:
         outcomes = []
@@ -129,7 +131,8 @@ def _index_all(archives: list[Path], into: Path, using: ReadWith, progress: Prog
                 progress=lambda f, m, step=step: step(_LISTED * f, m),
             )
             outcome = _Outcome(found, problems=list(found.problems), notes=list(found.notes))
-            root = scans_folder(into) if found.kind == "dicom" else _root_of(path)
+            copied = found.kind == "dicom" or scans_folder(into) in path.parents
+            root = scans_folder(into) if copied else _root_of(path)
             _index_archive(index, outcome, root, using, reader.device.type, step)
             outcomes.append(outcome)
         forget_scans(into, keep=index.case_ids())

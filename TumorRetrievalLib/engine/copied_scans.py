@@ -1,4 +1,4 @@
-"""The copies of DICOM studies, without the patient's identity, that an index keeps in its own folder."""
+"""The copies of scans that an index keeps in its own folder: of DICOM studies, and of patients added one by one."""
 
 import shutil
 from collections.abc import Iterable
@@ -10,6 +10,20 @@ from TumorRetrievalLib.errors import CannotWrite
 def scans_folder(index: Path) -> Path:
     """Where the copies of an index lie: one folder for each case, named by its id."""
     return Path(index) / "scans"
+
+
+def require_own_scans(index: Path, *, besides: Iterable[Path] = ()) -> None:
+    """Refuse a folder for a new index in which somebody else's files lie where it keeps, and removes, its copies.
+
+    :param besides: folders there that are known.
+    :raises CannotWrite: if there are others.
+    """
+    folder = scans_folder(index)
+    if folder.is_dir() and not {path.resolve() for path in folder.iterdir()} <= {path.resolve() for path in besides}:
+        raise CannotWrite(
+            f"{folder} holds files already, and a new index in {index} would take them for its own copies and remove "
+            f"them. Choose an empty folder for the index."
+        )
 
 
 def forget_scans(index: Path, *, keep: Iterable[str]) -> None:
