@@ -131,3 +131,7 @@ class SchedulerUnreachable(TumorRetrievalError):
 
 class InvalidSlices(TumorRetrievalError):
     """A file of slices that cannot be read, or that holds nothing to learn from."""
+
+
+class IndexUnreachable(TumorRetrievalError):
+    """A server that holds a case index does not answer, or refuses the request."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from TumorRetrievalLib.commands.options import Around, Device, Index, Model, box_of
+from TumorRetrievalLib.commands.options import Around, Device, Index, Model, OnePer, Side, box_of
 from TumorRetrievalLib.commands.output import show_hits, shown_progress
 
 app = typer.Typer()
@@ -21,6 +21,12 @@ def _weight(text: str) -> tuple[str, float]:
     if not name or not 0 <= weight < float("inf"):
         raise typer.BadParameter(f"a weight is BLOCK=NUMBER, 0 or more, such as position=2, not {text!r}")
     return name, weight
+
+
+def sides_of(sides: list[Side]) -> dict[str, tuple[str, ...]]:
+    """The sides as fields of `Filters`: those of one axis are alternatives."""
+    axes = {"left_right": ("left", "right"), "front_rear": ("front", "rear"), "upper_lower": ("upper", "lower")}
+    return {axis: tuple(side.value for side in sides if side.value in names) for axis, names in axes.items()}
 
 
 @app.command()
@@ -41,11 +47,34 @@ def find(
         list[str] | None, typer.Option("--type", help="Only cases of this tumor type; repeatable.")
     ] = None,
     area: Annotated[list[str] | None, typer.Option(help="Only cases in this area; repeatable.")] = None,
-    side: Annotated[list[str] | None, typer.Option(help="Only cases on this side: left or right.")] = None,
+    side: Annotated[
+        list[Side] | None,
+        typer.Option(help="Only cases on this side; repeatable: front and left are both required, left or right one."),
+    ] = None,
+    smallest_ml: Annotated[
+        float | None, typer.Option(min=0, help="Only tumors with a core of at least so many ml.")
+    ] = None,
+    largest_ml: Annotated[
+        float | None, typer.Option(min=0, help="Only tumors with a core of at most so many ml.")
+    ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(metavar="BLOCK=NUMBER", help="How much appearance, type, position or extent counts; repeatable."),
     ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(metavar="CASE[/TUMOR]", help="More like this case of the index; repeatable.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(metavar="CASE[/TUMOR]", help="Less like this case of the index; repeatable.")
+    ] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Ignore the side of the brain.")] = False,
+    look_alikes: Annotated[
+        bool, typer.Option("--look-alikes", help="The most similar cases of another type than the best match.")
+    ] = False,
+    together: Annotated[
+        bool, typer.Option("--together", help="Cases whose tumors, as a set, resemble all boxes together.")
+    ] = False,
+    one_per: Annotated[OnePer, typer.Option(help="What the list shows once.")] = OnePer.patient,
     jitter: Annotated[
         int, typer.Option(min=0, max=100, help="Draw each box so often again and tell which cases stay in the list.")
     ] = 0,
@@ -56,6 +85,8 @@ def find(
     if bool(box) == bool(mask):
         raise typer.BadParameter("say where the tumor is: either --box=R,A,S,dR,dA,dS (repeatable) or --mask FILE")
     boxes = [box_of(text) for text in box or []]
+    if look_alikes and together:
+        raise typer.BadParameter("look-alikes are found for single tumors: take --look-alikes or --together")
     block_weights = dict(_weight(part) for text in weights or [] for part in text.split(","))
     from TumorRetrievalLib.engine.find import FindRequest, find_similar
     from TumorRetrievalLib.retrieval.filters import Filters
@@ -70,8 +101,20 @@ def find(
         out=out,
         index=index,
         model=model,
-        filters=Filters(types=tuple(type_ or ()), areas=tuple(area or ()), left_right=tuple(side or ())),
+        filters=Filters(
+            types=tuple(type_ or ()),
+            areas=tuple(area or ()),
+            **sides_of(side or []),
+            smallest_ml=smallest_ml,
+            largest_ml=largest_ml,
+        ),
         weights=block_weights,
+        liked=like or [],
+        disliked=unlike or [],
+        mirrored=mirrored,
+        look_alikes=look_alikes,
+        together=together,
+        one_per=one_per.value,
         jitter=jitter,
         growth=growth,
         device=device,

@@ -136,6 +136,19 @@ def index_import(
     print(json.dumps(import_index(file, into), indent=2))
 
 
+@app.command("upload")
+def index_upload(
+    folder: Folder,
+    to: Annotated[Path, typer.Option(metavar="qdrant://HOST[:PORT]/COLLECTION", help="A new collection.")],
+) -> None:
+    """Copy an index to a Qdrant server, for `find --index qdrant://...`; see docs/scaling.md."""
+    from TumorRetrievalLib.retrieval.case_index import CaseIndex
+    from TumorRetrievalLib.retrieval.open_index import server_address, upload_index
+
+    with CaseIndex.open(folder) as index:
+        print(f"{upload_index(index, to)} cases are now in {server_address(to)}.")
+
+
 @app.command("audit")
 def index_audit(
     folder: Folder,

@@ -58,7 +58,10 @@ class OnePer(str, Enum):
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; without it a GPU if there is one.")]
 Model = Annotated[Path | None, typer.Option(help="Folder of the model; without it the bundled one.")]
-Index = Annotated[Path | None, typer.Option(help="Folder of the case index; without it the bundled one.")]
+Index = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the case index, or qdrant://HOST[:PORT]/COLLECTION; without it the bundled one."),
+]
 
 
 def box_of(text: str):

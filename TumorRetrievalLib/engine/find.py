@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.labels import describe_position
+from TumorRetrievalLib.engine.familiar import Familiarity
 from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_if_possible
 from TumorRetrievalLib.engine.outline import Outline, core_box, merge, outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
-from TumorRetrievalLib.engine.rerank import Query, block_weights
+from TumorRetrievalLib.engine.rerank import Query
+from TumorRetrievalLib.engine.search import Answer, Wishes, example_of, search, search_together
 from TumorRetrievalLib.engine.slice_evidence import slice_evidence
 from TumorRetrievalLib.engine.stability import HitStability, jittered_embeddings, stability
-from TumorRetrievalLib.errors import CannotWrite, InvalidBox
+from TumorRetrievalLib.errors import CannotWrite, InvalidBox, InvalidRequest
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
 from TumorRetrievalLib.imaging.files import read_labels, write_labels
@@ -26,8 +28,10 @@ from TumorRetrievalLib.resources import resource
 from TumorRetrievalLib.retrieval.case_index import CaseIndex, Hit
 from TumorRetrievalLib.retrieval.embedder import Reading, TumorReader
 from TumorRetrievalLib.retrieval.embedding import TumorFacts, embed, model_identity
+from TumorRetrievalLib.retrieval.familiarity import best_match
 from TumorRetrievalLib.retrieval.filters import Filters
-from TumorRetrievalLib.retrieval.ranking import nearest_tumors
+from TumorRetrievalLib.retrieval.open_index import open_index
+from TumorRetrievalLib.retrieval.together import CaseHit
 
 Progress = Callable[[float, str], None]
 
@@ -47,6 +51,10 @@ class FindRequest:
     :param index: :param model: folders; the bundled ones when None.
     :param filters: which cases may be found.
     :param weights: block -> factor on its default weight; 2 makes it count double, 0 leaves it out.
+    :param liked: :param disliked: cases of the index, or tumors (`CASE/TUMOR`), of whose kind the user wants more, or
+        fewer.
+    :param mirrored: :param look_alikes: :param one_per: see `engine.search.Wishes`.
+    :param together: compare the boxes with each case as one set of tumors; see `retrieval.together`.
     :param jitter: how often each box is drawn again, a little differently, to see which cases stay in the list; see
         `engine.stability`.
     :param growth: whether the growth of gliomas is simulated too; see `engine.find_growth`.
@@ -65,10 +73,29 @@ class FindRequest:
     model: Path | None = None
     filters: Filters = field(default_factory=Filters)
     weights: dict[str, float] = field(default_factory=dict)
+    liked: list[str] = field(default_factory=list)
+    disliked: list[str] = field(default_factory=list)
+    mirrored: bool = False
+    look_alikes: bool = False
+    together: bool = False
+    one_per: str = "patient"
     jitter: int = 0
     growth: bool = False
     report: bool = True
     device: str | None = None
+
+    def wishes(self, index: CaseIndex) -> Wishes:
+        """What is to be found in an index.
+
+        :raises UnknownCase: if an example is not in it.
+        :raises InvalidRequest: if the wishes contradict each other.
+        """
+        if self.look_alikes and self.together:
+            raise InvalidRequest("Look-alikes are found for single tumors: ask for them, or for all boxes together.")
+        liked, disliked = (
+            tuple(example_of(index, text) for text in examples) for examples in (self.liked, self.disliked)
+        )
+        return Wishes(self.filters, self.weights, liked, disliked, self.mirrored, self.look_alikes, self.one_per)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +110,15 @@ class FoundTumor:
     outline: Outline
     facts: TumorFacts
     area: str
-    hits: list[Hit]
+    answer: Answer
+    familiarity: Familiarity
     slices: dict | None = None
     stability: list[HitStability] = field(default_factory=list)
+
+    @property
+    def hits(self) -> list[Hit]:
+        """The similar cases' tumors."""
+        return self.answer.hits
 
 
 def find_similar(request: FindRequest, progress: Progress | None = None) -> dict:
@@ -109,12 +142,16 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
     prepare_folder(request.out)
     index_folder = request.index or resource("Index")
     identity = model_identity(reader.model.contract)
-    index = watch.time("index", lambda: CaseIndex.open(index_folder, identity))
-    report(0.1, "Bringing the scan to the atlas")
-    watch.time("registration", lambda: patient.register(lambda f, m: report(0.1 + 0.3 * f, m)))
-    report(0.4, "Reading the tumors")
+    index = watch.time("index", lambda: open_index(index_folder, identity))
     with index:
-        found = watch.time("tumors", lambda: [_find_one(patient, box, reader, index, request) for box in boxes])
+        wishes = request.wishes(index)
+        report(0.1, "Bringing the scan to the atlas")
+        watch.time("registration", lambda: patient.register(lambda f, m: report(0.1 + 0.3 * f, m)))
+        report(0.4, "Reading the tumors")
+        found = watch.time("tumors", lambda: [_find_one(patient, box, reader, index, request, wishes) for box in boxes])
+        together = []
+        if request.together:
+            found, together = _all_together(found, index, request.k, wishes)
         if request.jitter:
             report(0.55, "Drawing the boxes again")
             found = watch.time("jitter", lambda: [_jittered(patient, one, reader, index, request) for one in found])
@@ -125,7 +162,7 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
         facts = {"cases": index.stats()["cases"], "tumors": index.stats()["tumors"], "folder": str(index_folder)}
     report(0.75, "Writing the masks")
     core, whole = watch.time("masks", lambda: _write_masks(request.out, found, patient.t1c.grid))
-    notes = [*patient.notes, *reader.notes]
+    notes = [*patient.notes, *reader.notes, *_what_to_know(found)]
     grown = _grow(request, patient, found, notes, watch, lambda f, m: report(0.75 + 0.05 * f, m))
     if request.report:
         report(0.8, "Drawing the report")
@@ -137,6 +174,7 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
         watch.time("report", lambda: write_report(path, page, lambda f, m: report(0.8 + 0.2 * f, m)))
     result = {
         **_result(request, patient, found, grown),
+        **({"together": [described_case(hit) for hit in together]} if request.together else {}),
         "device": str(reader.device),
         "seconds": watch.seconds(),
         "model": {key: reader.model.contract.get(key) for key in ("name", "architecture", "weights_sha256")},
@@ -195,15 +233,40 @@ def _boxes(request: FindRequest, patient: Patient) -> list[Box]:
     return boxes_around_components(mask)
 
 
-def _find_one(patient: Patient, box: Box, reader: TumorReader, index: CaseIndex, request: FindRequest) -> FoundTumor:
+def _find_one(
+    patient: Patient, box: Box, reader: TumorReader, index: CaseIndex, request: FindRequest, wishes: Wishes
+) -> FoundTumor:
     reading = reader.read(patient.scan, box, request.around)
     outline = outline_tumor(reading, box, request.around, reader, patient.t1c.grid)
     facts = patient.facts_about(reading, core_box(box, request.around, outline, patient.t1c.grid))
-    weights = block_weights(request.weights)
-    hits = nearest_tumors(index, embed(facts), request.k, filters=request.filters, weights=weights)
+    embedding = embed(facts)
+    answer = search(index, embedding, request.k, wishes)
+    seen = reader.seen_without_box(patient.scan, box, request.around, reading)
+    familiarity = Familiarity(best_match(index, embedding, wishes.weights, wishes.filters), seen)
     area = "" if facts.atlas_mm is None else describe_position(facts.atlas_mm).area
     slices = slice_evidence(patient.t1c, box, request.device)
-    return FoundTumor(box, reading, outline, facts, area, hits, slices)
+    return FoundTumor(box, reading, outline, facts, area, answer, familiarity, slices)
+
+
+def _all_together(
+    found: list[FoundTumor], index: CaseIndex, k: int, wishes: Wishes
+) -> tuple[list[FoundTumor], list[CaseHit]]:
+    """The cases that resemble all boxes together; each tumor then shows its partners in those cases, in their order."""
+    cases = search_together(index, np.array([embed(tumor.facts) for tumor in found]), k, wishes)
+    partners = [[case.pairs[number] for case in cases if number in case.pairs] for number in range(len(found))]
+    paired = [replace(tumor, answer=Answer(hits)) for tumor, hits in zip(found, partners, strict=True)]
+    return paired, cases
+
+
+def _what_to_know(found: list[FoundTumor]) -> list[str]:
+    """Sentences about the hits that a reader must see."""
+    warnings = [tumor.familiarity.warning(number) for number, tumor in enumerate(found, start=1)]
+    left_out = [
+        f"Box {number}: these cases look alike but are of another type than the best match, a {name}."
+        for number, tumor in enumerate(found, start=1)
+        if (name := tumor.answer.look_alikes_of)
+    ]
+    return [warning for warning in warnings if warning] + left_out
 
 
 def _jittered(
@@ -289,6 +352,8 @@ def _result_tumor(tumor: FoundTumor) -> dict:
             described_hit(hit) | ({"stability": stable.described()} if stable else {})
             for hit, stable in zip_longest(tumor.hits, tumor.stability)
         ],
+        "familiarity": tumor.familiarity.described(),
+        **({"look_alikes_of": tumor.answer.look_alikes_of} if tumor.answer.look_alikes_of else {}),
     }  # fmt: skip
 
 
@@ -307,6 +372,12 @@ def described_hit(hit: Hit) -> dict:
         "linear_size_mm": hit.record.linear_size_mm,
         "volume_ml": hit.record.core_ml,
     }
+
+
+def described_case(hit: CaseHit) -> dict:
+    """A case that resembles all boxes together, as result.json shows it; boxes are counted from 0."""
+    pairs = [{"box": box, "tumor": pair.tumor, "score": pair.score} for box, pair in sorted(hit.pairs.items())]
+    return {"case": hit.case, "score": hit.score, "blocks": hit.blocks, "pairs": pairs}
 
 
 def _rounded(point) -> list[float]:

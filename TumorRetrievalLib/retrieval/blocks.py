@@ -149,6 +149,10 @@ class EmbeddingLayout:
             query[part] *= weight / total / length if length > 0 else 0.0
         return query
 
+    def counts(self, embeddings: np.ndarray, weights: Mapping[str, float] | None = None) -> np.ndarray:
+        """Which embeddings have a block with a weight, so that they can be compared; shape (n,), bool."""
+        return self.known_blocks(embeddings) @ self._weights(weights) > 0
+
     def _weights(self, weights: Mapping[str, float] | None) -> np.ndarray:
         weights = DEFAULT_WEIGHTS if weights is None else weights
         unknown = set(weights) - set(self.names) - (set(DEFAULT_WEIGHTS) if weights is DEFAULT_WEIGHTS else set())

@@ -9,6 +9,7 @@ from TumorRetrievalLib.errors import InvalidRequest
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
 from TumorRetrievalLib.retrieval.filters import Filters
+from TumorRetrievalLib.retrieval.ranking import ONE_PER
 
 
 class Arguments:
@@ -35,8 +36,8 @@ class Arguments:
         value = self._given.pop(name)
         try:
             return read(value)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise InvalidRequest(f"The request's `{name}` cannot be {value!r} ({error}).") from error
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+            raise InvalidRequest(f"The request's `{name}` cannot be {repr(value)[:200]} ({error}).") from error
 
     def done(self) -> None:
         """:raises InvalidRequest: if something was given that nobody has read."""
@@ -94,6 +95,20 @@ def weights(value) -> dict[str, float]:
     if not all(math.isfinite(factor) and factor >= 0 for factor in factors.values()):
         raise ValueError("factors are numbers of at least 0")
     return factors
+
+
+def names(value) -> list[str]:
+    """Texts in a list."""
+    if not isinstance(value, list):
+        raise TypeError("a list is needed")
+    return [text(one) for one in value]
+
+
+def one_per(value) -> str:
+    """What a list shows once."""
+    if value not in ONE_PER:
+        raise ValueError(f"it is one of {', '.join(ONE_PER)}")
+    return value
 
 
 def tumors(value) -> list[tuple[str, str]]:

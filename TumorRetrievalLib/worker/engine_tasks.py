@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.case import Tumor
-from TumorRetrievalLib.engine.find import FindRequest, described_hit, find_similar, prepare_folder
+from TumorRetrievalLib.engine.find import FindRequest, described_case, described_hit, find_similar, prepare_folder
 from TumorRetrievalLib.engine.index_map import map_of, positions_of
 from TumorRetrievalLib.engine.known_cases import KnownCase, load_known_case
 from TumorRetrievalLib.engine.patient import tumor_reader
-from TumorRetrievalLib.engine.rerank import QUERY_FILE, Query, rerank
+from TumorRetrievalLib.engine.rerank import QUERY_FILE, Query
+from TumorRetrievalLib.engine.search import Wishes, search, search_together
 from TumorRetrievalLib.engine.segment import SegmentRequest, segment_brain
 from TumorRetrievalLib.engine.stability import JITTERS, check_search
 from TumorRetrievalLib.errors import InvalidRequest, RegistrationFailed
@@ -27,6 +28,7 @@ from TumorRetrievalLib.retrieval.case_index import CaseIndex
 from TumorRetrievalLib.retrieval.embedding import model_identity
 from TumorRetrievalLib.retrieval.filters import Filters
 from TumorRetrievalLib.retrieval.index_manifest import MANIFEST
+from TumorRetrievalLib.retrieval.open_index import open_index
 from TumorRetrievalLib.worker import arguments as read
 from TumorRetrievalLib.worker.arguments import Arguments
 from TumorRetrievalLib.worker.growth_task import TASKS as GROWTH_TASKS
@@ -53,7 +55,7 @@ class _Warm:
         state = (folder, _state_of(folder / MANIFEST))
         opened = self._index[1] if self._index is not None and self._index[0] == state else None
         if opened is None or model not in (None, opened.manifest.model_hash):
-            opened = CaseIndex.open(folder, model)
+            opened = open_index(folder, model)
             if self._index is not None:
                 self._index[1].close()
             self._index = (state, opened)
@@ -135,6 +137,12 @@ def find(given: dict, progress: Progress) -> dict:
         model=arguments.get("model", read.path),
         filters=arguments.get("filters", read.filters, Filters()),
         weights=arguments.get("weights", read.weights, {}),
+        liked=arguments.get("like", read.names, []),
+        disliked=arguments.get("unlike", read.names, []),
+        mirrored=arguments.get("mirrored", read.flag, False),
+        look_alikes=arguments.get("look_alikes", read.flag, False),
+        together=arguments.get("together", read.flag, False),
+        one_per=arguments.get("one_per", read.one_per, "patient"),
         report=arguments.get("report", read.flag, True),
         device=arguments.get("device", read.text),
     )
@@ -148,31 +156,41 @@ def look_again(given: dict, progress: Progress) -> dict:
     """Rank again for a tumor of an earlier search.
 
     Arguments: `result` (the folder of that search), `tumor` (number of the box, from 0), `k`, `filters`, `weights`,
-    `more` and `less` (tumors of the index, of whose kind the user wants more or fewer).
+    `more` and `less` (tumors of the index, of whose kind the user wants more or fewer), `mirrored`, `look_alikes`,
+    `one_per`; or `together`, which ranks the cases for all boxes of that search.
 
-    :returns: `hits`, as in result.json.
+    :returns: `hits`, as in result.json; with `look_alikes`, also `look_alikes_of`; with `together`, also `together`.
     """
     arguments = Arguments(given)
     folder, tumor = arguments.needed("result", read.path), arguments.get("tumor", read.row, 0)
     k = arguments.get("k", read.count, 5)
+    together = arguments.get("together", read.flag, False)
     wishes = _wishes(arguments)
     arguments.done()
     query = _warm.query(folder)
     if tumor >= len(query.embeddings):
         raise InvalidRequest(f"The search in {folder} had {len(query.embeddings)} boxes; there is no number {tumor}.")
     index = _warm.index(query.index, query.model)
-    embedding = query.embeddings[tumor]
-    return {"hits": [described_hit(hit) for hit in rerank(index, embedding, k, **wishes)]}
+    if together:
+        cases = search_together(index, query.embeddings, k, wishes)
+        partners = [case.pairs[tumor] for case in cases if tumor in case.pairs]
+        return {"hits": [described_hit(hit) for hit in partners], "together": [described_case(hit) for hit in cases]}
+    answer = search(index, query.embeddings[tumor], k, wishes)
+    left_out = {"look_alikes_of": answer.look_alikes_of} if wishes.look_alikes else {}
+    return {"hits": [described_hit(hit) for hit in answer.hits], **left_out}
 
 
-def _wishes(arguments: Arguments) -> dict:
-    """What decides the order of a list, as `engine.rerank` takes it."""
-    return {
-        "filters": arguments.get("filters", read.filters),
-        "factors": arguments.get("weights", read.weights),
-        "liked": arguments.get("more", read.tumors, []),
-        "disliked": arguments.get("less", read.tumors, []),
-    }
+def _wishes(arguments: Arguments) -> Wishes:
+    """What decides the order of a list."""
+    return Wishes(
+        filters=arguments.get("filters", read.filters, Filters()),
+        factors=arguments.get("weights", read.weights, {}),
+        liked=tuple(arguments.get("more", read.tumors, [])),
+        disliked=tuple(arguments.get("less", read.tumors, [])),
+        mirrored=arguments.get("mirrored", read.flag, False),
+        look_alikes=arguments.get("look_alikes", read.flag, False),
+        one_per=arguments.get("one_per", read.one_per, "patient"),
+    )
 
 
 def check_boxes(given: dict, progress: Progress) -> dict:
@@ -193,8 +211,9 @@ def check_boxes(given: dict, progress: Progress) -> dict:
     query = _warm.query(folder)
     index = _warm.index(query.index, query.model)
     checked = check_search(
-        query, tumor, index, t1c, flair, k=k, model=model, device=device, count=count, progress=progress, **wishes
-    )
+        query, tumor, index, t1c, flair, k=k, model=model, device=device, count=count, progress=progress,
+        filters=wishes.filters, factors=wishes.factors, liked=wishes.liked, disliked=wishes.disliked,
+    )  # fmt: skip
     return {"hits": [{"case": one.case, "tumor": one.tumor, "stability": one.described()} for one in checked]}
 
 

@@ -15,10 +15,13 @@ from TumorRetrievalLib.errors import (
     GeometryMismatch,
     IndexOfAnotherModel,
     InvalidBox,
+    InvalidRequest,
     RegistrationFailed,
+    UnknownCase,
 )
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
+from TumorRetrievalLib.retrieval.embedder import TumorReader
 from TumorRetrievalLib.retrieval.filters import Filters
 
 
@@ -195,3 +198,52 @@ def test_a_result_folder_that_cannot_be_made_is_said_at_once(request_for, tmp_pa
 
     with pytest.raises(CannotWrite, match="Choose another"):
         find_similar(request_for(out=tmp_path / "file" / "result"))
+
+
+def test_a_tumor_is_familiar_only_if_the_model_sees_it_without_the_box_too(request_for, monkeypatch):
+    for seen, similar in ((0.9, True), (0.05, False)):
+        monkeypatch.setattr(TumorReader, "seen_without_box", lambda *_, seen=seen: seen)
+        request = request_for()
+
+        result = find_similar(request)
+
+        familiarity = result["tumors"][0]["familiarity"]
+        assert familiarity["similar"] is similar and familiarity["seen_without_box"] == seen
+        assert familiarity["best_score"] == pytest.approx(result["tumors"][0]["hits"][0]["score"])
+        said = [note for note in result["notes"] if "Nothing in this index" in note]
+        assert bool(said) is not similar
+        assert ("Nothing in this index" in (request.out / "report.html").read_text()) is not similar
+
+
+def test_boxes_together_are_answered_by_cases_and_each_box_shows_its_partners(request_for, sample):
+    second = Box.aligned(sample["box"].center + (30, 20, 10), (15, 15, 15))
+
+    result = find_similar(request_for(boxes=[sample["box"], second], together=True, k=4, report=False))
+
+    assert result["together"] and [hit["score"] for hit in result["together"]] == sorted(
+        (hit["score"] for hit in result["together"]), reverse=True
+    )
+    for number, tumor in enumerate(result["tumors"]):
+        partners = [
+            (hit["case"], pair["tumor"]) for hit in result["together"] for pair in hit["pairs"] if pair["box"] == number
+        ]
+        assert [(hit["case"], hit["tumor"]) for hit in tumor["hits"]] == partners
+
+
+def test_look_alikes_are_of_another_type_and_said_to_be(request_for):
+    best = find_similar(request_for(report=False))["tumors"][0]["hits"][0]["type"]
+
+    result = find_similar(request_for(report=False, look_alikes=True))
+
+    assert result["tumors"][0]["look_alikes_of"] == best
+    assert best not in {hit["type"] for hit in result["tumors"][0]["hits"]}
+    assert any("look alike" in note and best in note for note in result["notes"])
+    with pytest.raises(InvalidRequest, match="single tumors"):
+        find_similar(request_for(look_alikes=True, together=True))
+
+
+def test_an_example_that_is_not_in_the_index_is_said_before_the_scan_is_brought_to_the_atlas(request_for, monkeypatch):
+    monkeypatch.setattr("TumorRetrievalLib.engine.patient.register_to_atlas", lambda *_, **__: pytest.fail("too late"))
+
+    with pytest.raises(UnknownCase, match="nobody"):
+        find_similar(request_for(liked=["nobody"]))

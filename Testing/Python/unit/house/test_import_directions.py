@@ -42,7 +42,7 @@ HOMES = {
         *("engine/processes.py", "worker/tasks.py"),  # they import it before torch
     ),
     "dask": ("engine/cluster.py",),
-    "qdrant_client": ("retrieval/qdrant_",),
+    "qdrant_client": ("retrieval/qdrant_", "retrieval/open_index.py"),
     "slicer": ("scene/",),
     "vtk": ("scene/",),
     "qt": (),
@@ -63,8 +63,8 @@ FOR_THE_WORKER = (
 FOR_SLICER_ALL_THE_SAME = ("engine/doctor.py", "engine/__init__.py")
 
 HEAVY = {
-    "PIL", "SimpleITK", "contourpy", "faiss", "highdicom", "jinja2", "matplotlib", "monai", "nibabel", "numba", "pydicom",
-    "sklearn", "torch",
+    "PIL", "SimpleITK", "contourpy", "faiss", "highdicom", "jinja2", "matplotlib", "monai", "nibabel", "numba",
+    "pydicom", "sklearn", "torch",
 }  # fmt: skip
 
 NETWORK = {

@@ -124,6 +124,21 @@ def test_sliders_filters_and_feedback_change_the_ranking(client, found):
     assert score_of[best["case"]] < result["tumors"][0]["hits"][0]["score"]
 
 
+def test_the_side_can_be_ignored_and_look_alikes_asked_for_when_ranking_again(client, found):
+    out, result = found
+    best = result["tumors"][0]["hits"][0]
+
+    usual = ask(client, "rerank", {"result": str(out), "k": 4})["hits"]
+    either = ask(client, "rerank", {"result": str(out), "k": 4, "mirrored": True})["hits"]
+    others = ask(client, "rerank", {"result": str(out), "k": 4, "look_alikes": True})
+    together = ask(client, "rerank", {"result": str(out), "k": 4, "together": True, "one_per": "case"})
+
+    score = {hit["case"]: hit["score"] for hit in usual}
+    assert all(hit["score"] >= score[hit["case"]] for hit in either)
+    assert others["look_alikes_of"] == best["type"] and best["type"] not in {hit["type"] for hit in others["hits"]}
+    assert [hit["case"] for hit in together["hits"]] == [hit["case"] for hit in together["together"]]
+
+
 def test_ranking_again_works_in_a_new_worker(found):
     out, result = found
     with WorkerClient() as another:
@@ -303,6 +318,8 @@ def test_a_cancelled_search_leaves_no_result(client, query, tmp_path):
         ({"filters": {"colour": "red"}}, InvalidRequest, "colour"),
         ({"filters": ["glioma"]}, InvalidRequest, "`filters`"),
         ({"colour": "red"}, InvalidRequest, "unknown arguments: colour"),
+        ({"one_per": "hospital"}, InvalidRequest, "patient, case, tumor"),
+        ({"like": "case"}, InvalidRequest, "`like`"),
         ({"model": "/nowhere"}, WeightsError, "nowhere"),
     ],
 )
