@@ -162,3 +162,20 @@ class TestKeptMasks:
             assert copy.get("a").mask.is_relative_to(tmp_path / "far")
             assert copy.get("a").t1c == tmp_path / "a" / "t1c.nii.gz"
             assert DEFAULT_LAYOUT.size == copy.vectors_of("a").shape[1]
+
+
+def test_no_free_page_and_no_forgotten_archive_tells_of_what_was_removed(tmp_path):
+    secret, kept = Cohort(150, 1, prefix="secret"), Cohort(5, 2, prefix="kept")
+    scanned = case_in(tmp_path / "archive of jane", "secret-scan")
+    with kept.fill(tmp_path / "index") as index:
+        index.add(secret.cases, secret.vectors)
+        index.add([scanned], [VECTOR], root=tmp_path / "archive of jane")
+        everything = b"".join(path.read_bytes() for path in (tmp_path / "index").iterdir())
+        assert b"secret" in everything and b"archive of jane" in everything
+
+        index.remove([case.id for case in secret.cases] + ["secret-scan"])
+
+        everything = b"".join(path.read_bytes() for path in (tmp_path / "index").iterdir())
+        assert b"secret" not in everything and b"archive of jane" not in everything
+        assert not any(vector[0].tobytes()[:64] in everything for vector in secret.vectors)
+        assert len(index.case_ids()) == 5
