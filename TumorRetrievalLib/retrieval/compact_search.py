@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from TumorRetrievalLib.retrieval.vector_search import rounding_margin
+from TumorRetrievalLib.retrieval.vector_search import LARGEST_COPIED_PART, rounding_margin
 
 _BLOCK = 128
 """Rows of which only the best is remembered in the first pass."""
@@ -30,6 +30,7 @@ _ERROR_PART = 16
 @dataclass(frozen=True, eq=False)
 class _Subset:
     rows: np.ndarray
+    codes: np.ndarray | None
 
 
 class CompactSearch:
@@ -59,7 +60,8 @@ class CompactSearch:
         self._errors = np.maximum(self._errors, lengths)
 
     def subset(self, rows: np.ndarray) -> _Subset:
-        return _Subset(rows)
+        few = len(rows) <= LARGEST_COPIED_PART * len(self.vectors)
+        return _Subset(rows, self._codes.take(rows, axis=0) if few else None)
 
     def candidates(self, queries: np.ndarray, k: int, subset: _Subset | None = None) -> list[np.ndarray]:
         count = len(self.vectors) if subset is None else len(subset.rows)
@@ -96,8 +98,8 @@ class CompactSearch:
         best = np.empty(-(-count // _BLOCK), dtype=np.int32)
 
         def work(first: int, last: int) -> None:
-            if subset is None:
-                best_of_blocks(self._codes, query, _BLOCK, first, last, best)
+            if subset is None or subset.codes is not None:
+                best_of_blocks(self._codes if subset is None else subset.codes, query, _BLOCK, first, last, best)
             else:
                 best_of_blocks_among(self._codes, subset.rows, query, _BLOCK, first, last, best)
 

@@ -1,0 +1,59 @@
+"""The bundled model sees real tumors without a box, and does not see them where there are none."""
+
+import numpy as np
+import pytest
+
+from TumorRetrievalLib.engine.familiar import LEAST_SEEN
+from TumorRetrievalLib.engine.patient import tumor_reader
+from TumorRetrievalLib.imaging.box import Box, boxes_around_components
+from TumorRetrievalLib.imaging.files import read_labels, read_volume
+from TumorRetrievalLib.imaging.volume import LabelMap, Volume
+from TumorRetrievalLib.retrieval.crop import Scan
+
+OEDEMA = 2
+QUICK, MORE = ("BRATS2013_pat0001", "TCGA-DU-7294"), (
+    "BRATS2013_pat0002", "BRATS2013_pat0003", "BRATS2013_pat0004", "BraTS-GLI-00000-000", "BraTS-GLI-00001-000",
+    "Brats18_2013_2_1",
+)  # fmt: skip
+
+
+def seen(scan: Scan, box: Box) -> float:
+    reader = tumor_reader(None, "cpu")
+    return reader.seen_without_box(scan, box, "core", reader.read(scan, box, "core"))
+
+
+def healthy_box(t1c: Volume, tumor: np.ndarray, size: np.ndarray) -> Box:
+    """A box of that size in the brain and away from the tumor."""
+    rng = np.random.default_rng(0)
+    tissue = np.argwhere(t1c.data > 0)
+    for _ in range(10_000):
+        centre = t1c.grid.to_world(tissue[rng.integers(len(tissue))][None])[0]
+        box = Box.aligned(centre, np.minimum(size, 35))
+        hull = box.voxel_hull(t1c.grid)
+        if (t1c.data[hull] > 0).mean() > 0.9 and not tumor[hull].any():
+            return box
+    raise AssertionError("no healthy place for the box")
+
+
+def noise_like(image: Volume) -> Volume:
+    inside = image.data > 0
+    noise = np.abs(np.random.default_rng(0).normal(image.data[inside].mean(), image.data[inside].std(), inside.sum()))
+    data = np.zeros_like(image.data)
+    data[inside] = noise
+    return Volume(data, image.affine)
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+def test_a_real_glioma_is_seen_without_its_box_healthy_brain_and_noise_are_not(real_data, name):
+    folder = real_data / "brats3d" / name
+    t1c, flair, mask = (
+        read_volume(folder / "t1c.nii.gz"),
+        read_volume(folder / "flair.nii.gz"),
+        read_labels(folder / "seg.nii.gz"),
+    )
+    core = LabelMap(((mask.data != 0) & (mask.data != OEDEMA)).astype(np.uint8), mask.affine)
+    box, scan = boxes_around_components(core)[0], Scan.of(t1c, flair)
+
+    assert seen(scan, box) >= LEAST_SEEN
+    assert seen(scan, healthy_box(t1c, mask.data > 0, box.size)) < LEAST_SEEN
+    assert seen(Scan.of(noise_like(t1c), noise_like(flair)), box) < LEAST_SEEN
