@@ -107,6 +107,10 @@ class PictureQueue:
         if self._loading is None and self._wanted:
             self._pause.start()
 
+    def forget(self) -> None:
+        """Fetch all pictures anew: the known cases have changed, and a name may stand for another case."""
+        self._tried.clear()
+
     def _next(self) -> None:
         if self._wanted:
             hit = self._wanted.pop(0)

@@ -9,6 +9,8 @@ from TumorRetrievalGui.compare_logic import MOST, CompareLogic
 from TumorRetrievalGui.compare_panel import ComparePanel
 from TumorRetrievalGui.growth_logic import GrowthLogic
 from TumorRetrievalGui.growth_panel import GrowthPanel
+from TumorRetrievalGui.index_logic import IndexLogic
+from TumorRetrievalGui.index_panel import IndexPanel
 from TumorRetrievalGui.log import Log
 from TumorRetrievalGui.map_logic import MapLogic
 from TumorRetrievalGui.map_panel import MapPanel
@@ -65,11 +67,13 @@ class MainPanel:
         self.compare = CompareLogic(parameters, loader)
         self.map = MapLogic(self.results, self.tasks, self.settings)
         self.growth = GrowthLogic(parameters, self.tasks, self.files, self.settings, dependencies.ensureInstalled)
+        self.index = IndexLogic(parameters, self.tasks, self.files, self.settings, dependencies.ensureInstalled)
         self.queryPanel = QueryPanel(layout, self.query)
         self.resultsPanel = ResultsPanel(layout, self.results, self.stability, MOST)
         self.comparePanel = ComparePanel(layout, self.compare)
         self.mapPanel = MapPanel(layout, self.map)
         self.growthPanel = GrowthPanel(layout, self.growth)
+        self.indexPanel = IndexPanel(layout, self.index)
         self.settingsPanel = SettingsPanel(layout, self.settings, self.log)
         note = qt.QLabel(_("For research use only: similar cases inform a reader and decide nothing."))
         note.setWordWrap(True)
@@ -79,12 +83,16 @@ class MainPanel:
         self.resultsPanel.compareWanted.connect(self.compare.open)
         self.mapPanel.chosen.connect(self.resultsPanel.openBeside)
         loader.pictured.connect(self.resultsPanel.table.setPicture)
+        self.resultsPanel.searchWanted.connect(self.query.find)
+        self.resultsPanel.table.changed.connect(lambda: self.indexPanel.suggestRemoval(self.resultsPanel.table.chosen))
+        self.query.changed.connect(self._followQuery)
+        self.index.indexChanged.connect(self._useOtherCases)
         self.results.changed.connect(self._openFirst)
         self.results.changed.connect(self.growthPanel.refresh)
         self.compare.shown.connect(self.growth.layOver)
         for logic in (self.results, self.compare):
             logic.changed.connect(self._fetchPictures)
-        for logic in (self.query, self.results, self.compare, self.stability, self.map, self.growth):
+        for logic in (self.query, self.results, self.compare, self.stability, self.map, self.growth, self.index):
             logic.changed.connect(lambda logic=logic: self._note(logic))
         self._noted = None
         self._opensFirst = False
@@ -92,7 +100,7 @@ class MainPanel:
 
     def setParameters(self, parameters: QueryParameters) -> None:
         """Go over to the query of another scene."""
-        for logic in (self.query, self.results, self.compare, self.growth):
+        for logic in (self.query, self.results, self.compare, self.growth, self.index):
             logic.setParameters(parameters)
 
     def warmUp(self) -> None:
@@ -126,6 +134,7 @@ class MainPanel:
     def cleanup(self) -> None:
         """Let go of the scene and end the worker."""
         self.pictures.clear()
+        self.index.cleanup()
         self.tasks.shutDown()
         self.queryPanel.cleanup()
         self.compare.cleanup()
@@ -140,8 +149,22 @@ class MainPanel:
         self.queryPanel.refresh()
         self.comparePanel.refresh()
         self.growthPanel.refresh()
+        self.indexPanel.refresh()
+
+    def _followQuery(self) -> None:
+        """Say in the other panels too what can be done with the present scan and boxes."""
+        if self.query.parameters.scene is not None:
+            self.resultsPanel.allowSearch(self.query.whyNotFind())
+            self.indexPanel.refresh()
+
+    def _useOtherCases(self) -> None:
+        self.results.noteIndex(changed=True)
+        self.map.forget()
 
     def _showAnswer(self) -> None:
+        if self.results.indexChanged:
+            self.pictures.forget()
+            self.results.noteIndex(changed=False)
         self._opensFirst = True
         self.results.rank()
 

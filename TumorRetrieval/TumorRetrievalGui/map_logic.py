@@ -77,6 +77,11 @@ class MapLogic:
         self._gaveUp = False
         self._listChanged()
 
+    def forget(self) -> None:
+        """The known cases have changed: draw another map when it is looked at."""
+        self._mapOf = None
+        self.again()
+
     def cancel(self) -> None:
         """Stop drawing it."""
         if self._task is not None:

@@ -76,6 +76,7 @@ class ResultsLogic:
         self._kept: tuple[str, Path] | None = None
         self._task: Task | None = None
         self._outdated = False
+        self._indexChanged = False
         self.failure: Failure | None = None
         #: The list or what it depends on has changed.
         self.changed = Signal()
@@ -84,7 +85,19 @@ class ResultsLogic:
         """Go over to another query (another scene)."""
         if self._task is not None:
             self._task.cancel()
+        if parameters.node is not self.parameters.node:
+            self._indexChanged = False
         self.parameters, self._outdated, self.failure = parameters, False, None
+        self.changed.emit()
+
+    @property
+    def indexChanged(self) -> bool:
+        """Whether the known cases have changed since the search that the list is of."""
+        return self._indexChanged and bool(self.tumors)
+
+    def noteIndex(self, *, changed: bool) -> None:
+        """Remember that the known cases have changed, or that there is a search since."""
+        self._indexChanged = changed
         self.changed.emit()
 
     @property

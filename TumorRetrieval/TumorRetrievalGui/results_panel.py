@@ -30,6 +30,8 @@ class ResultsPanel:
         self._mostCases = mostCases
         #: The user wants cases beside the patient: a list of `Hit`.
         self.compareWanted = Signal()
+        #: The user wants the same search in the known cases as they are now.
+        self.searchWanted = Signal()
         self._quiet = Quiet()
         self.widget, self.ui = loadPanel("ResultsPanel", layout)
         self.table = HitTable(self.ui.hitTable)
@@ -60,6 +62,7 @@ class ResultsPanel:
         ui.compareButton.connect("clicked()", lambda: self.compareWanted.emit(self.table.checked))
         ui.moreButton.connect("clicked()", lambda: self._withChosen(logic.moreLike))
         ui.lessButton.connect("clicked()", lambda: self._withChosen(logic.lessLike))
+        ui.searchAgainButton.connect("clicked()", self.searchWanted.emit)
         ui.stabilityButton.connect("clicked()", self._checkBoxes)
         ui.forgetFeedbackButton.connect("clicked()", logic.forgetFeedback)
         ui.resetButton.connect("clicked()", logic.resetWeights)
@@ -71,6 +74,10 @@ class ResultsPanel:
         for name, box in zip(SIZE_FILTERS, (ui.smallestBox, ui.largestBox), strict=True):
             box.connect("valueChanged(double)", lambda value, name=name: self._filterSize(name, value))
         ui.clearFiltersButton.connect("clicked()", logic.clearFilters)
+
+    def allowSearch(self, whyNot: str) -> None:
+        """Let the search be repeated, or say why that is not possible now."""
+        allow(self.ui.searchAgainButton, whyNot, _("Search once more, with the known cases as they are now."))
 
     def openFirst(self) -> list[Hit]:
         """Check the first few cases, to be shown when a search has ended. :returns: them."""
@@ -121,6 +128,7 @@ class ResultsPanel:
         ui.hitTable.visible = bool(logic.hits)
         ui.notesLabel.text = "\n".join(logic.notes)
         ui.notesLabel.visible = bool(logic.notes)
+        ui.indexChangedWidget.visible = logic.indexChanged
         ui.weightsSection.visible = ui.filtersSection.visible = bool(logic.tumors)
 
     def _refreshButtons(self) -> None:

@@ -34,6 +34,7 @@ class SettingsPanel:
         ui.reportText.setFont(qt.QFontDatabase.systemFont(qt.QFontDatabase.FixedFont))
         ui.reportText.visible = False
         log.changed.connect(self._showLog)
+        settings.changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
@@ -41,8 +42,9 @@ class SettingsPanel:
         ui, settings = self.ui, self._settings
         with self._quiet:
             ui.deviceSelector.setCurrentIndex(max(ui.deviceSelector.findData(settings.device), 0))
-            ui.indexPath.currentPath = settings.index
-            ui.modelPath.currentPath = settings.model
+            for path, chosen in ((ui.indexPath, settings.index), (ui.modelPath, settings.model)):
+                if path.currentPath != chosen:  # else the cursor would jump while somebody types
+                    path.currentPath = chosen
         self._showLog()
 
     def showReady(self, worker: dict) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from TumorRetrievalLib.cohort.case import Case, MaskLabels, Tumor
 from TumorRetrievalLib.cohort.manifest import write_manifest
 from TumorRetrievalLib.engine.archive import ReadWith, build_archive_index
-from TumorRetrievalLib.engine.copied_scans import require_own_scans, scans_folder
+from TumorRetrievalLib.engine.copied_scans import problem_with_id, require_own_scans, scans_folder
 from TumorRetrievalLib.errors import CannotWrite, CaseAlreadyIndexed, InvalidRequest
 from TumorRetrievalLib.imaging.files import read_labels, read_volume, write_labels, write_volume
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
@@ -19,8 +19,6 @@ Progress = Callable[[float, str], None]
 OUTLINES = MaskLabels(core=(1,), whole=(1, 2), scheme="outlined in 3D Slicer: 1 core, 2 oedema")
 """The meaning of the labels in a patient's mask."""
 
-LONGEST_ID = 80
-_ALLOWED = "-_."
 _COPIED = 0.2
 
 
@@ -42,19 +40,6 @@ class NewCase:
     flair: Path | None = None
     type: str | None = None
     mask_origin: str = "network"
-
-
-def problem_with_id(case_id: str) -> str:
-    """Why a case cannot have this id; "" if it can."""
-    if not case_id.strip():
-        return "Give the case an id."
-    odd = sorted({letter for letter in case_id if not (letter.isalnum() or letter in _ALLOWED)})
-    if odd or case_id.startswith(".") or case_id.endswith(".") or len(case_id) > LONGEST_ID:
-        return (
-            f"The case id may have up to {LONGEST_ID} letters, digits and the signs - _ and . between them; "
-            f"{case_id[:LONGEST_ID]!r} cannot be used."
-        )
-    return ""
 
 
 def add_patient(index: Path, new: NewCase, using: ReadWith | None = None, progress: Progress | None = None) -> dict:

@@ -6,10 +6,26 @@ from pathlib import Path
 
 from TumorRetrievalLib.errors import CannotWrite
 
+LONGEST_ID = 80
+_SIGNS = "-_."
+
 
 def scans_folder(index: Path) -> Path:
     """Where the copies of an index lie: one folder for each case, named by its id."""
     return Path(index) / "scans"
+
+
+def problem_with_id(case_id: str) -> str:
+    """Why a case of this id could not have a folder of its own; "" if it can."""
+    if not case_id.strip():
+        return "Give the case an id."
+    odd = sorted({letter for letter in case_id if not (letter.isalnum() or letter in _SIGNS)})
+    if odd or case_id.startswith(".") or case_id.endswith(".") or len(case_id) > LONGEST_ID:
+        return (
+            f"The case id may have up to {LONGEST_ID} letters, digits and the signs - _ and . between them; "
+            f"{case_id[:LONGEST_ID]!r} cannot be used."
+        )
+    return ""
 
 
 def require_own_scans(index: Path, *, besides: Iterable[Path] = ()) -> None:

@@ -6,8 +6,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from TumorRetrievalLib.engine.add_patient import NewCase, add_patient, problem_with_id
+from TumorRetrievalLib.engine.add_patient import NewCase, add_patient
 from TumorRetrievalLib.engine.archive import ReadWith, build_archive_index
+from TumorRetrievalLib.engine.copied_scans import problem_with_id
 from TumorRetrievalLib.engine.index_care import remove_cases
 from TumorRetrievalLib.engine.known_cases import load_known_case
 from TumorRetrievalLib.errors import Cancelled, CannotWrite, CaseAlreadyIndexed, InvalidRequest, UnreadableFile
