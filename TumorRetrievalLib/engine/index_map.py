@@ -13,7 +13,6 @@ import hashlib
 import json
 import multiprocessing
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,8 @@ import numpy as np
 from TumorRetrievalLib.cohort.case import Tumor
 from TumorRetrievalLib.engine.known_cases import cache_folder
 from TumorRetrievalLib.engine.rerank import TumorId, embedding_of
-from TumorRetrievalLib.errors import CannotWrite, MissingPackage
+from TumorRetrievalLib.errors import CannotWrite, MissingPackage, UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_array
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS, EmbeddingLayout
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
@@ -124,10 +124,11 @@ def _key(index: CaseIndex) -> str:
 def _kept(path: Path, count: int) -> np.ndarray | None:
     """The points of a kept map; None if there is none, or it is damaged (it will be made again)."""
     try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+        points = read_array(path, "It will be made again.")
+    except UnreadableFile:
         return None
-    return points if points.shape == (count, 2) and np.isfinite(points).all() else None
+    whole = points.shape == (count, 2) and points.dtype.kind == "f" and np.isfinite(points).all()
+    return points if whole else None
 
 
 def _keep(path: Path, points: np.ndarray) -> None:

@@ -1,8 +1,8 @@
 """The scans behind the index: read from their files, or, for synthetic cases, made again from their seeds."""
 
+import contextlib
 import os
 import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from TumorRetrievalLib.cohort.case import Case, SyntheticRecipe
 from TumorRetrievalLib.engine.foci import masks_of
 from TumorRetrievalLib.errors import CannotWrite, InvalidImage, TumorRetrievalError, UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
@@ -127,13 +128,15 @@ def cache_folder() -> Path:
 def _read_cached(path: Path, provenance: str) -> KnownCase | None:
     """A cached case; None if it is not there or not whole (it will be made again)."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            affine = stored["affine"]
-            t1c, flair = (Volume(stored[name].astype(np.float32) / 8192, affine) for name in ("t1c", "flair"))
-            core, whole = (LabelMap(stored["masks"] >> bit & 1, affine) for bit in (0, 1))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, TumorRetrievalError):
+        stored = read_arrays(path, "It will be made again.")
+        affine = stored["affine"]
+        t1c, flair = (Volume(stored[name].astype(np.float32) / 8192, affine) for name in ("t1c", "flair"))
+        core, whole = (LabelMap(stored["masks"] >> bit & 1, affine) for bit in (0, 1))
+    except (ValueError, KeyError, TypeError, TumorRetrievalError):
         return None
-    os.utime(path)
+    # Another process may have made room of it, and a cache that belongs to somebody else can only be read.
+    with contextlib.suppress(OSError):
+        os.utime(path)
     return KnownCase(t1c, flair, core, whole, provenance)
 
 

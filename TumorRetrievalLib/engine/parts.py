@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.case import Case, MaskLabels, SyntheticRecipe, Tumor
-from TumorRetrievalLib.errors import CannotWrite, UnreadableFile
+from TumorRetrievalLib.errors import CannotWrite, InvalidBox, UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import write_labels
@@ -95,10 +95,10 @@ def read_part(path: Path) -> EmbeddedCase:
     :raises UnreadableFile: if the file is damaged.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            content = json.loads(str(stored["content"]))
-            return EmbeddedCase(_case_from_json(content["case"]), stored["vectors"], notes=content["notes"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        stored = read_arrays(path, "Delete it and start the build again.")
+        content = json.loads(str(stored["content"]))
+        return EmbeddedCase(_case_from_json(content["case"]), stored["vectors"], notes=content["notes"])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, InvalidBox) as error:
         raise UnreadableFile(f"{path} is damaged ({error}). Delete it and start the build again.") from None
 
 

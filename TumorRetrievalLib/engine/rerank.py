@@ -85,7 +85,7 @@ class Query:
                 str(content.get("around", "core")),
                 None if to_atlas is None else np.array(to_atlas, dtype=float).reshape(4, 4),
             )
-        except (OSError, ValueError, KeyError, TypeError, InvalidBox) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidBox) as error:
             raise UnreadableFile(f"{path} does not hold an earlier search ({error}). Search again.") from error
 
 

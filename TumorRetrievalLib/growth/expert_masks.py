@@ -4,14 +4,13 @@ BraTS scans come registered to SRI24. One affine transform between that atlas an
 was found by registering SRI24's T1 as if it were a patient's (brain masks overlap with a Dice of .97).
 """
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap
 
@@ -51,12 +50,10 @@ def read_expert_masks(path, grid: Grid, limit: int | None = None) -> list[Expert
     :raises UnreadableFile: if it is not such a file.
     """
     path = Path(path)
-    try:
-        # numpy would leave a file that it opened itself, and that is no archive, open.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            segmentations, names = stored["seg"], stored["id"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise UnreadableFile(f"{path} is not a file of masks (.npz with seg and id): {error}.") from error
+    stored = read_arrays(path, "A file of masks is an .npz with seg and id.")
+    if not {"seg", "id"} <= stored.keys():
+        raise UnreadableFile(f"{path} is not a file of masks: it is an .npz with seg and id.")
+    segmentations, names = stored["seg"], stored["id"]
     if segmentations.ndim != 4 or segmentations.dtype.kind not in "iu" or len(segmentations) != len(names):
         raise UnreadableFile(f"{path}: seg must hold one mask of whole numbers (i, j, k) for each id.")
     if min(segmentations.shape[1:]) < 2:

@@ -152,7 +152,7 @@ def _file_beside(path: Path, name: str) -> Path:
     if name.split()[:1] == ["LIST"] or "%" in name:
         raise UnreadableFile(f"{path} is spread over several data files. Save the image as one .nrrd file.")
     beside = path.parent / name
-    if re.search(r"[/\\:]", name) or beside.resolve().parent != path.parent.resolve() or beside == path:
+    if re.search(r"[/\\:\0]", name) or beside.resolve().parent != path.parent.resolve() or beside == path:
         raise UnreadableFile(
             f"{path} names the data file {name[:60]!r}, which is not beside it. Save the image as one .nrrd file."
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.errors import CannotWrite, IndexDamaged, IndexOfAnotherModel, UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_array
 from TumorRetrievalLib.imaging.atomic import atomic_file, sha256_of
 from TumorRetrievalLib.retrieval import store
 from TumorRetrievalLib.retrieval.blocks import EmbeddingLayout
@@ -48,15 +49,13 @@ def load(folder: Path) -> tuple[Manifest, sqlite3.Connection, np.ndarray]:
     while True:
         try:
             _check_files(folder, manifest)
-            vectors = np.load(manifest.vectors_path(folder), allow_pickle=False)
+            vectors = _read_vectors(manifest.vectors_path(folder))
             database = store.load(manifest.cases_path(folder), manifest.schema)
             break
         except FileNotFoundError as error:
             seen, manifest = manifest, read_manifest(folder)
             if manifest == seen:
                 raise IndexDamaged(f"{error} is missing: the index is damaged. {WAY_OUT}") from error
-        except (ValueError, EOFError) as error:
-            raise IndexDamaged(f"{manifest.vectors_path(folder)} cannot be read ({error}). {WAY_OUT}") from error
     size = sum(size for _, size in manifest.blocks)
     fits = vectors.dtype == np.float32 and vectors.shape == (manifest.tumors, size)
     if not fits or store.counts(database) != (manifest.cases, manifest.tumors):
@@ -163,6 +162,16 @@ def _next_number(folder: Path) -> int:
     """A generation that no file in the folder belongs to, not even one of a damaged index."""
     names = (_OUR_FILES.fullmatch(path.name) for path in folder.iterdir())
     return 1 + max((int(name["number"] or 0) for name in names if name), default=0)
+
+
+def _read_vectors(path: Path) -> np.ndarray:
+    """:raises FileNotFoundError: as `_check_files`. :raises IndexDamaged: if it is no file of an array."""
+    try:
+        return read_array(path, WAY_OUT)
+    except UnreadableFile as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from error
+        raise IndexDamaged(str(error)) from error
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:

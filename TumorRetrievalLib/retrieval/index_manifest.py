@@ -77,7 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
         fields |= {name: int(fields[name]) for name in ("generation", "cases", "tumors")}
         fields["blocks"] = tuple((str(name), int(size)) for name, size in fields["blocks"])
         manifest = Manifest(**fields, schema=schema)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IndexDamaged(f"{path} cannot be understood ({error}): the index is damaged. {WAY_OUT}") from error
     if text != as_json(manifest):
         raise IndexDamaged(f"{path} fails its checksum: the index is damaged. {WAY_OUT}")

@@ -6,8 +6,8 @@ vectors belongs to the tumor whose `row` is r.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 
 from TumorRetrievalLib.cohort.case import Case, MaskLabels, SyntheticRecipe, Tumor
 from TumorRetrievalLib.cohort.labels import ALLOWED
-from TumorRetrievalLib.errors import CannotWrite, IndexDamaged
+from TumorRetrievalLib.errors import CannotWrite, IndexDamaged, InvalidBox
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.retrieval.archive_paths import common_folder, relative_file, root_on_disk, stored_root
 from TumorRetrievalLib.retrieval.filters import Filters
@@ -52,6 +52,7 @@ _CASE = (
     "recipe",
 )
 _MOST_PARAMETERS = 500
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 MASKS = "masks"
 """The folder, in that of an index, of the masks that it keeps itself."""
@@ -90,6 +91,10 @@ def load(path: Path, schema: int) -> sqlite3.Connection:
     try:
         with closing(sqlite3.connect(uri, uri=True)) as file:
             file.backup(database)
+        # Takes a tenth of the time that opening takes, and afterwards no query meets a broken page.
+        (check,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if check != "ok":
+            raise ValueError(check)
         require_tables(database, schema, path)
         bring_up_to_date(database, schema, path.parent)
         counts(database)
@@ -173,8 +178,7 @@ def rows_left_out(database: sqlite3.Connection, filters: Filters) -> np.ndarray:
     # One parameter for a whole list: SQLite limits their number, and archives have many patients.
     among = "(SELECT value FROM json_each(?))"
     sql = (
-        f"SELECT row FROM tumors WHERE case_id IN {among} "
-        f"OR case_id IN (SELECT id FROM cases WHERE patient IN {among})"
+        f"SELECT row FROM tumors WHERE case_id IN {among} OR case_id IN (SELECT id FROM cases WHERE patient IN {among})"
     )
     parameters = [json.dumps(filters.exclude_cases), json.dumps(filters.exclude_patients)]
     return np.fromiter((row for (row,) in database.execute(sql, parameters)), dtype=np.int64)
@@ -199,16 +203,33 @@ def read_tumors(database: sqlite3.Connection, rows: list[int]) -> list[IndexedTu
             f"SELECT row, case_id, patient, place, {', '.join(f'tumors.{name}' for name in _TUMOR)} "
             f"FROM tumors JOIN cases ON cases.id = case_id WHERE row IN ({marks})"
         )
-        for row, case_id, patient, place, *values in database.execute(sql, some):
-            found[row] = IndexedTumor(case_id, patient, place, _tumor(values))
-    return [found[row] for row in rows]
+        with _understanding("a tumor"):
+            for row, case_id, patient, place, *values in database.execute(sql, some):
+                found[row] = IndexedTumor(case_id, patient, place, _tumor(values))
+    with _understanding("a tumor"):
+        return [found[row] for row in rows]
 
 
 def read_case(database: sqlite3.Connection, case_id: str, folder: Path) -> Case | None:
     """A case with its tumors; None if there is none of that id.
 
     :param folder: of the index, which the paths of its files start from.
+    :raises IndexDamaged: if what is stored about it makes no sense.
     """
+    with _understanding(f"the case {case_id!r}"):
+        return _case(database, case_id, folder)
+
+
+@contextmanager
+def _understanding(what: str) -> Iterator[None]:
+    """Whatever can be wrong with a record that has the right columns and was put there by somebody else."""
+    try:
+        yield
+    except (*_NONSENSE, sqlite3.Error, InvalidBox) as error:
+        raise IndexDamaged(f"The index says something about {what} that makes no sense ({error}). {WAY_OUT}") from error
+
+
+def _case(database: sqlite3.Connection, case_id: str, folder: Path) -> Case | None:
     sql = f"SELECT {', '.join(_CASE)}, root FROM cases LEFT JOIN archives ON archives.id = archive WHERE cases.id = ?"
     record = database.execute(sql, (case_id,)).fetchone()
     if record is None:

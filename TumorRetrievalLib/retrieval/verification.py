@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import IndexDamaged, TumorRetrievalError
+from TumorRetrievalLib.errors import IndexDamaged
 from TumorRetrievalLib.imaging.atomic import sha256_of
 from TumorRetrievalLib.retrieval import generations, store
 from TumorRetrievalLib.retrieval.blocks import EmbeddingLayout
@@ -54,6 +54,6 @@ def _problem_with_records(folder: Path, database) -> str | None:
     for case_id in store.case_ids(database):
         try:
             store.read_case(database, case_id, folder)
-        except (ValueError, TypeError, KeyError, AttributeError, TumorRetrievalError) as error:
-            return f"the case {case_id!r} cannot be read ({error})"
+        except IndexDamaged as error:
+            return str(error)
     return None

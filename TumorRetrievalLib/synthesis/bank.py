@@ -1,7 +1,6 @@
 """A bank of drawn patients on disk: drawing takes ten times as long as painting, so each drawing is painted often."""
 
 import json
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.volume import Grid
 from TumorRetrievalLib.synthesis.fields import streams
@@ -99,11 +99,11 @@ class GeometryBank:
         """
         path = self.folder / f"{seed}.npz"
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                facts = json.loads(str(stored["drawing"]))
-                facts["center_ras"] = tuple(facts["center_ras"])
-                return Drawing(**facts), _unpack(stored["voxels"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            stored = read_arrays(path, "Delete it; it will be drawn again.")
+            facts = json.loads(str(stored["drawing"]))
+            facts["center_ras"] = tuple(facts["center_ras"])
+            return Drawing(**facts), _unpack(stored["voxels"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             message = f"{path} is not a drawn patient ({error}). Delete it; it will be drawn again."
             raise UnreadableFile(message) from None
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import multiprocessing
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from TumorRetrievalLib.cohort.case import Case
 from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.intensity import has_signal, normalise_crop
 from TumorRetrievalLib.imaging.volume import Grid, Volume
@@ -74,11 +74,11 @@ class ScanStore:
         """
         path = self._path(name)
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                facts = json.loads(str(stored["facts"]))
-                masks = np.unpackbits(stored["masks"], axis=-1, count=facts["edge"]).astype(bool)
-                return PreparedScan(stored["image"].astype(np.float32), masks, int(facts["label"]))
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            stored = read_arrays(path, "Delete it; it will be prepared again.")
+            facts = json.loads(str(stored["facts"]))
+            masks = np.unpackbits(stored["masks"], axis=-1, count=facts["edge"]).astype(bool)
+            return PreparedScan(stored["image"].astype(np.float32), masks, int(facts["label"]))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             message = f"{path} is not a prepared scan ({error}). Delete it; it will be prepared again."
             raise UnreadableFile(message) from None
 

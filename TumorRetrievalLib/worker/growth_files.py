@@ -4,13 +4,13 @@ One file, so that a scene gets all of it or nothing. It stays on the simulation'
 it instead of resampling it. Light enough for 3D Slicer's own process.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.volume import Grid, Volume
 
@@ -138,12 +138,7 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # Opened here: given a path, NumPy leaves a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UnreadableFile(f"{path} cannot be read ({error}); fit the growth simulation again.") from error
+    return read_arrays(path, "Fit the growth simulation again.")
 
 
 def _not_ours(path: Path) -> UnreadableFile:

@@ -77,12 +77,16 @@ class Server:
     def _hear(self, request: dict | None) -> bool:
         """Deal with a request; False if it was the last."""
         answer_to = None if request is None else request.get("id")
+        if not isinstance(answer_to, int | str):
+            answer_to = None  # what is no id cannot be repeated either: it may hold what JSON cannot say
         try:
             task, arguments = self._understood(request)
             if task == "hello":
                 self._say(answer_to, "result", result=_introduction(arguments))
             elif task == "cancel":
-                self._cancel(arguments.get("id"))
+                number = arguments.get("id")
+                if isinstance(number, int | str):
+                    self._cancel(number)
                 self._say(answer_to, "result", result={})
             elif task == "shutdown":
                 self._say(answer_to, "result", result={})
@@ -109,7 +113,7 @@ class Server:
             self._jobs[job.id] = job
         self._waiting.put(job)
 
-    def _cancel(self, number: object) -> None:
+    def _cancel(self, number: int | str) -> None:
         """Stop a request: at its next report of progress if it runs, at once if it waits; one that is over, stays."""
         with self._jobs_lock:
             job = self._jobs.get(number)
