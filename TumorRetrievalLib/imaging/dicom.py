@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import InvalidImage, UnreadableFile
+from TumorRetrievalLib.errors import InvalidImage, TumorRetrievalError, UnreadableFile
 from TumorRetrievalLib.imaging.stored import StoredImage, open_image, three_dimensional
 
-_TAGS = [
-    "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames",
-    "BitsAllocated", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
-]  # fmt: skip
+# Bytes of an element that is not read: what is asked of a header is shorter.
+_LONG = 1024
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _SUFFIXES = ("", ".dcm", ".dicom", ".ima")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Positions are rounded on the way through several systems.
@@ -91,18 +90,38 @@ def _read_header(path: Path) -> _Slice:
     with open_image(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about private tags and odd dates, which are of no concern here
         try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-            pixels_need = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
-            compressed = header.file_meta.TransferSyntaxUID.is_compressed
-            found = _slice(path, header)
-        except InvalidImage:
+            header = pydicom.dcmread(file, defer_size=_LONG)
+            syntax = header.file_meta.TransferSyntaxUID
+            if not syntax.is_deflated:
+                _require_all_inside(path, header, os.fstat(file.fileno()).st_size, syntax.is_compressed)
+            return _slice(path, header)
+        except TumorRetrievalError:
             raise
         except Exception as error:
             # A damaged file makes pydicom raise whatever its parts raise.
             raise UnreadableFile(f"{path} is a damaged DICOM file, or no image ({error}). Export it again.") from error
-        if not compressed and pixels_need > os.fstat(file.fileno()).st_size - file.tell():
-            raise UnreadableFile(f"{path} is truncated: its pixels need {pixels_need} bytes. Export it again.")
-    return found
+
+
+def _require_all_inside(path: Path, header, size: int, compressed: bool) -> None:
+    """Every element has to end inside the file: SimpleITK takes memory for what it reads before it looks.
+
+    In the group that says how to read the rest, it also takes an element of an unknown kind for a huge one.
+    """
+    import pydicom
+
+    strange = {str(element.VR) for element in header.file_meta.values()} - {vr.value for vr in pydicom.valuerep.VR}
+    if strange:
+        raise UnreadableFile(
+            f"{path} is damaged: its header holds elements of the kind {strange.pop()!r}. Export it again."
+        )
+    pixels = header.get_item("PixelData")
+    need = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
+    if pixels is None or (not compressed and need > size - pixels.value_tell):
+        raise UnreadableFile(f"{path} is truncated: its pixels need {need} bytes. Export it again.")
+    for element in header.values():
+        of_known_length = isinstance(element, pydicom.dataelem.RawDataElement) and element.length != _UNDEFINED_LENGTH
+        if of_known_length and element.value_tell + element.length > size:
+            raise UnreadableFile(f"{path} is damaged: {element.tag} reaches beyond its end. Export it again.")
 
 
 def _slice(path: Path, header) -> _Slice:
