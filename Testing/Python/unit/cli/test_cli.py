@@ -187,6 +187,19 @@ def test_a_suggested_box_can_be_pasted_into_find(call, monkeypatch):
     assert said.splitlines()[1:] == ["--box=1.0,2.0,3.0,20.0,22.0,30.0", "--box=-30.0,20.0,25.0,40.0,41.0,42.0"]
 
 
+def test_an_index_is_uploaded_to_the_address_that_is_named(call, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(
+        "TumorRetrievalLib.retrieval.open_index.upload_index", lambda index, to: asked.append((len(index), to)) or 3
+    )
+    CaseIndex.create(tmp_path / "index", "m" * 64).close()
+
+    code, said, _ = call("index", "upload", str(tmp_path / "index"), "--to", "qdrant://localhost/ours")
+
+    assert code == 0 and asked == [(0, Path("qdrant://localhost/ours"))]
+    assert said.strip() == "3 cases are now in qdrant://localhost:6333/ours."
+
+
 def test_training_passes_on_its_budget(call, monkeypatch):
     asked = []
     module = ModuleType("TumorRetrievalLib.training.commands")

@@ -14,6 +14,7 @@ from TumorRetrievalLib.errors import (
     CaseAlreadyIndexed,
     IndexDamaged,
     IndexOfAnotherModel,
+    IndexUnreachable,
     InvalidRequest,
     UnknownCase,
     UnreadableFile,
@@ -21,6 +22,7 @@ from TumorRetrievalLib.errors import (
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.retrieval import open_index as opening
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT
+from TumorRetrievalLib.retrieval.case_index import CaseIndex
 from TumorRetrievalLib.retrieval.familiarity import best_match
 from TumorRetrievalLib.retrieval.open_index import copy_cases, server_address
 from TumorRetrievalLib.retrieval.qdrant_index import QdrantIndex
@@ -227,3 +229,25 @@ def test_the_connection_is_encrypted_unless_the_server_is_this_computer(monkeypa
     monkeypatch.setenv(opening.TLS, "off")
     with pytest.raises(InvalidRequest, match="readable for all"):
         opening.connect(server_address("qdrant://db.example.org/c"))
+
+
+def test_an_uploaded_index_is_opened_by_its_address(client, cohort, tmp_path, monkeypatch):
+    cohort.fill(tmp_path / "index").close()
+    monkeypatch.setattr(opening, "connect", lambda address: client)
+    monkeypatch.setattr(client, "close", lambda: None)  # one connection serves both: the points are in this process
+    place = Path("qdrant://localhost/ours")
+
+    with CaseIndex.open(tmp_path / "index") as index:
+        assert opening.upload_index(index, place) == 60
+        expected = index.search(cohort.vectors[0], 5)
+
+    with opening.open_index(place, MODEL) as there, opening.open_index(tmp_path / "index", MODEL) as here:
+        assert [found(hits) for hits in there.search(cohort.vectors[0], 5)] == [found(hits) for hits in expected]
+        assert isinstance(here, CaseIndex)
+    with pytest.raises(InvalidRequest, match="no server"):
+        opening.upload_index(None, tmp_path)
+
+
+def test_a_server_that_does_not_answer_is_said():
+    with pytest.raises(IndexUnreachable, match="localhost:1/"):
+        opening.open_index("qdrant://localhost:1/cases")
