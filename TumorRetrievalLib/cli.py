@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from TumorRetrievalLib import __version__
-from TumorRetrievalLib.commands import evaluate, find, growth, index, train
+from TumorRetrievalLib.commands import evaluate, find, growth, index, sbom, train
 from TumorRetrievalLib.commands.options import Device, Model
 from TumorRetrievalLib.commands.output import show_error, show_examination, shown_progress
 from TumorRetrievalLib.errors import TumorRetrievalError
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(find.app)
 app.add_typer(train.app)
 app.add_typer(growth.app)
+app.add_typer(sbom.app)
 app.add_typer(index.app, name="index")
 evaluate.app.add_typer(growth.evaluate_app)
 app.add_typer(evaluate.app, name="evaluate")
