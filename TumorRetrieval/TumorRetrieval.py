@@ -45,7 +45,8 @@ class TumorRetrieval(ScriptedLoadableModule):
             "</ol>"
             "<p>Drag the sliders to decide what counts. Double click on a case to see it. <b>Draw the box again</b> "
             "tells which cases are found whoever draws the box, and the <b>map</b> where the tumor lies among all "
-            "known ones. <b>Growth</b> fits a simulation to the tumor.</p>"
+            "known ones. <b>Growth</b> fits a simulation to the tumor. <b>Known cases</b> says what is searched, and "
+            "takes in cases of your own.</p>"
             "<p>The sample patient is in the module Sample Data; no person was scanned. For research use only: similar "
             "cases inform a reader and decide nothing.</p>"
         )

@@ -69,6 +69,8 @@ class GrowthPanel:
         self._quiet = Quiet()
         self.widget, self.ui = loadPanel("GrowthPanel", layout)
         ui = self.ui
+        self._unfolded = False
+        ui.growthSection.connect("contentsCollapsed(bool)", lambda collapsed: self.refresh())
         ui.fitButton.connect("clicked()", lambda: logic.startFit(bent=ui.bendBox.checked))
         ui.growthCancelButton.connect("clicked()", logic.cancel)
         ui.removeButton.connect("clicked()", logic.remove)
@@ -86,18 +88,22 @@ class GrowthPanel:
         if logic.parameters.scene is None:
             return
         self.widget.visible = bool(logic.parameters.answer) or logic.fit is not None
+        if logic.fit is not None and not self._unfolded:  # also one that comes with a scene
+            self._unfolded = True
+            ui.growthSection.collapsed = False
+        shows = not ui.growthSection.collapsed
         advice = logic.advice()
         ui.adviceLabel.text = advice
-        ui.adviceLabel.visible = bool(advice)
+        ui.adviceLabel.visible = shows and bool(advice)
         allow(ui.fitButton, logic.whyNotFit(), _("Search the simulated tumors for the one that fits these outlines."))
         ui.bendBox.enabled = not logic.isFitting
-        ui.growthProgress.visible = ui.growthCancelButton.visible = logic.isFitting
+        ui.growthProgress.visible = ui.growthCancelButton.visible = shows and logic.isFitting
         ui.growthProgress.value = round(logic.fraction * _PROGRESS_STEPS)
         ui.growthMessage.text = logic.message
-        ui.growthMessage.visible = bool(logic.message)
+        ui.growthMessage.visible = shows and bool(logic.message)
         failed = logic.failure is not None and not logic.failure.cancelled
         ui.growthMessage.styleSheet = _ERROR if failed else ""
-        ui.shownWidget.visible = ui.removeButton.visible = logic.fit is not None
+        ui.shownWidget.visible = ui.removeButton.visible = shows and logic.fit is not None
         if logic.fit is not None:
             with self._quiet:
                 self._showFit(logic.fit)

@@ -182,7 +182,7 @@ class IndexLogic:
 
         def show(result: dict) -> None:
             self.problems = result["problems"]
-            text = _("{added} cases were added, {left} left out. The index holds {cases} cases.")
+            text = _("Added: {added}. Left out: {left}. Cases in the index: {cases}.")
             counts = {"added": len(result["added"]), "left": len(self.problems), "cases": result["index"]["cases"]}
             self._endWithIndex(into, text.format(**counts))
 
@@ -252,7 +252,7 @@ class IndexLogic:
             if not result["added"]:
                 self._fail(Failure(result["problems"][0]["reason"]))
                 return
-            text = _("{case} is a known case now; the index holds {cases}. The next search with this scan finds it.")
+            text = _("{case} is a known case now. Cases in the index: {cases}. A search with this scan will find it.")
             self._endWithIndex(new.index, text.format(case=new.case, cases=result["index"]["cases"]))
 
         self._work = self._tasks.inBackground(
@@ -273,7 +273,7 @@ class IndexLogic:
         """Erase a case from the index in use."""
 
         def show(result: dict) -> None:
-            text = _("{case} is erased; the index holds {cases} cases.")
+            text = _("{case} is erased. Cases in the index: {cases}.")
             self._endWithIndex(folder, text.format(case=case, cases=result["index"]["cases"]))
 
         if not self.whyNotRemove(case):
@@ -287,6 +287,12 @@ class IndexLogic:
         """Stop what is running."""
         if self._work is not None:
             self._work.cancel()
+
+    def forgetMessage(self) -> None:
+        """The user turns to something else: what was last told no longer fits."""
+        if not self.isRunning:
+            self.message, self.failure, self.problems = "", None, []
+        self.changed.emit()
 
     def cleanup(self) -> None:
         """Ask for nothing any more."""

@@ -58,6 +58,8 @@ class Logic(Protocol):
 
     def cancel(self) -> None: ...
 
+    def forgetMessage(self) -> None: ...
+
 
 class IndexPanel:
     """Shows an `IndexLogic`.
@@ -118,11 +120,12 @@ class IndexPanel:
         ui.indexProgress.visible = ui.indexCancelButton.visible = shows and logic.isRunning
         ui.indexProgress.value = round(logic.fraction * _PROGRESS_STEPS)
         waits = _("{message}. Searches wait until this is done.").format(message=logic.message or _("Working"))
-        ui.indexMessage.text = waits if logic.isRunning else logic.message or planInWords(logic.plan)
+        plan = logic.plan if ui.newButton.checked else None
+        ui.indexMessage.text = waits if logic.isRunning else logic.message or planInWords(plan)
         ui.indexMessage.visible = shows and bool(ui.indexMessage.text)
         failed = logic.failure is not None and not logic.failure.cancelled
         ui.indexMessage.styleSheet = _ERROR if failed else ""
-        self._list(linesOf(logic.plan, logic.problems))
+        self._list(linesOf(plan, logic.problems))
         ui.foundList.visible = shows and bool(self._lines)
         self._refreshButtons()
 
@@ -191,42 +194,46 @@ class IndexPanel:
             for path in (self.ui.intoPath, self.ui.addPath):
                 if not path.currentPath:
                     path.currentPath = self.logic.folder
+            self.logic.forgetMessage()
         self.refresh()
 
 
 def factsInWords(facts: dict) -> str:
     """How many cases an index holds, of which types, and which archive is not where it was."""
-    text = _("{cases} cases with {tumors} tumors").format(cases=facts["cases"], tumors=facts["tumors"])
     types = sorted(facts["types"].items(), key=lambda item: -item[1])
-    if types:
-        text += ": " + ", ".join(f"{kind or _('type unknown')} {count}" for kind, count in types)
+    kinds = ", ".join(f"{kind if kind in TYPES else _('type unknown')} {count}" for kind, count in types)
+    text = _("Cases: {cases}. Tumors: {tumors}").format(cases=facts["cases"], tumors=facts["tumors"])
+    sentences = [f"{text} ({kinds})." if kinds else f"{text}."]
     lost = [archive["folder"] for archive in facts["archives"] if not archive["there"]]
-    if lost:
-        text += ". " + _("{folders} is not there: its cases are found, but cannot be shown").format(
-            folders=", ".join(lost)
-        )
-    return text + "."
+    sentences += [
+        _("{folder} is not there: its cases are found but cannot be shown.").format(folder=one) for one in lost
+    ]
+    return " ".join(sentences)
 
 
 def planInWords(plan: dict | None) -> str:
     """What a build would do, in one sentence."""
     if plan is None:
         return ""
-    unmasked = sum(not row["mask"] for row in plan["cases"])
     return _(
-        "{cases} cases ({already} of them indexed already), {problems} problems. {unmasked} have no mask: the network "
-        "would outline them."
-    ).format(cases=len(plan["cases"]), already=len(plan["already"]), problems=len(plan["problems"]), unmasked=unmasked)
+        "Cases: {cases} (indexed already: {already}; without a mask, which the network then draws: {unmasked}). "
+        "Problems: {problems}."
+    ).format(
+        cases=len(plan["cases"]),
+        already=len(plan["already"]),
+        unmasked=sum(not row["mask"] for row in plan["cases"]),
+        problems=len(plan["problems"]),
+    )
 
 
 def linesOf(plan: dict | None, problems: list[dict]) -> list[str]:
     """What was found in an archive, the problems first; of a large one the first lines."""
     lines = [_("Left out: {what}").format(what=_problem(row)) for row in (plan["problems"] if plan else problems)]
     if plan is not None:
-        lines += [_("Note: {note}").format(note=note) for note in plan["notes"]]
         lines += [_case(row, row["case"] in plan["already"]) for row in plan["cases"]]
     left = len(lines) - _MOST_LINES
-    return [*lines[:_MOST_LINES], _("... and {count} more").format(count=left)] if left > 0 else lines
+    lines = [*lines[:_MOST_LINES], _("... and {count} more").format(count=left)] if left > 0 else lines
+    return lines + [_("Note: {note}").format(note=note) for note in (plan["notes"] if plan else [])]
 
 
 def _problem(row: dict) -> str:

@@ -38,7 +38,13 @@ def type_into(field, text):
 
 
 def stats(cases=3, **changes):
-    kept = {"cases": cases, "tumors": cases + 1, "types": {"glioma": cases, None: 1}, "generation": 1, "archives": []}
+    kept = {
+        "cases": cases,
+        "tumors": cases + 1,
+        "types": {"glioma": cases, "unknown": 1},
+        "generation": 1,
+        "archives": [],
+    }
     return {**kept, **changes}
 
 
@@ -86,7 +92,7 @@ def own(ui, panel, tmp_path):
     folder.mkdir()
     press(ui.folderButton)
     ui.indexPath.currentPath = str(folder)
-    wait_until(lambda: "3 cases" in ui.factsLabel.text)
+    wait_until(lambda: "Cases: 3." in ui.factsLabel.text)
     return folder
 
 
@@ -102,7 +108,7 @@ def test_nothing_is_fetched_before_somebody_looks(indexing, panel):
 
 
 def test_the_panel_says_what_is_searched(ui):
-    assert "1234 cases with 1235 tumors" in ui.factsLabel.text and "type unknown 1" in ui.factsLabel.text
+    assert ui.factsLabel.text == "Cases: 1234. Tumors: 1235 (glioma 1234, type unknown 1)."
     assert ui.bundledButton.checked and not ui.indexPath.isVisible()
 
 
@@ -124,7 +130,7 @@ def test_a_path_that_is_typed_is_looked_at_once_the_typing_stops(ui, own, indexi
     for end in range(1, 9):
         ui.indexPath.currentPath = "/archive"[:end]
     wait_until(lambda: len(indexing.tasks("index_stats")) > asked)
-    wait_until(lambda: "3 cases" in ui.factsLabel.text)
+    wait_until(lambda: "Cases: 3." in ui.factsLabel.text)
 
     assert [task["index"] for task in indexing.tasks("index_stats")[asked:]] == ["/archive"]
 
@@ -169,7 +175,7 @@ def test_an_archive_is_looked_through_before_anything_is_written(ui, indexing, t
     assert indexing.tasks("index_build")[0]["dry_run"] is True
     assert lines[0] == "Left out: t1c.nii.gz: The file is cut short; copy it again."
     assert "one: glioma, outlined, with FLAIR" in lines and "two: no mask" in lines
-    assert "2 cases" in ui.indexMessage.text and "1 problems" in ui.indexMessage.text and ui.buildButton.enabled
+    assert "Cases: 2 " in ui.indexMessage.text and "Problems: 1." in ui.indexMessage.text and ui.buildButton.enabled
 
 
 def test_another_archive_has_to_be_looked_through_first(ui, tmp_path):
@@ -194,7 +200,7 @@ def test_a_build_makes_the_index_that_is_searched_from_then_on_and_lists_what_wa
     wait_until(lambda: not panel.index.isRunning)
 
     assert panel.settings.index == str(tmp_path / "index") and ui.folderButton.checked
-    assert "2 cases were added, 1 left out" in ui.indexMessage.text
+    assert "Added: 2. Left out: 1." in ui.indexMessage.text
     assert [ui.foundList.item(i).text() for i in range(ui.foundList.count)] == [
         "Left out: t1c.nii.gz: The file is cut short; copy it again."
     ]
@@ -212,7 +218,7 @@ def test_a_build_shows_how_far_it_is_can_be_stopped_and_goes_on_with_the_same_bu
 
     indexing.answers["index_build"] = plain
     press(ui.buildButton)
-    wait_until(lambda: "were added" in ui.indexMessage.text)
+    wait_until(lambda: "Added: 2" in ui.indexMessage.text)
 
 
 def test_a_very_long_list_is_cut(ui, indexing, tmp_path):
@@ -220,7 +226,7 @@ def test_a_very_long_list_is_cut(ui, indexing, tmp_path):
     indexing.answers["index_build"] = lambda arguments: {**PLAN, "cases": many}
     lines = plan(ui, tmp_path)
 
-    assert len(lines) == 201 and lines[-1] == "... and 4802 more"
+    assert len(lines) == 202 and lines[200] == "... and 4801 more"
 
 
 def test_without_a_patient_or_outlines_the_button_says_what_is_missing(ui, panel, patient, tmp_path):
@@ -400,11 +406,12 @@ def test_without_a_result_there_is_nothing_to_search_again(ui, own, panel):
     assert not panel.resultsPanel.ui.indexChangedWidget.isVisible()
 
 
-def test_one_form_is_open_at_a_time(answered, ui):
-    press(ui.newButton)
+def test_one_form_is_open_at_a_time(answered, ui, tmp_path):
+    plan(ui, tmp_path)
     press(ui.addButton)
 
     assert ui.addForm.isVisible() and not ui.newForm.isVisible() and not ui.newButton.checked
+    assert not ui.foundList.isVisible() and not ui.indexMessage.isVisible(), "what was found belongs to the other form"
     press(ui.addButton)
     assert not ui.addForm.isVisible()
 
@@ -477,12 +484,12 @@ def test_with_a_real_worker_a_patient_is_added_and_erased_and_a_crash_costs_noth
     ui, index = panel.indexPanel.ui, tmp_path / "new" / "index"
     try:
         ui.indexSection.collapsed = False
-        wait_until(lambda: "cases with" in ui.factsLabel.text)
+        wait_until(lambda: "Cases: " in ui.factsLabel.text)
         fill_in(ui, index, case="p-1")
         press(ui.addCaseButton)
         wait_until(lambda: not panel.index.isRunning)
-        assert "p-1 is a known case now; the index holds 1" in ui.indexMessage.text
-        wait_until(lambda: "1 cases with 1 tumors" in ui.factsLabel.text)
+        assert "p-1 is a known case now. Cases in the index: 1." in ui.indexMessage.text
+        wait_until(lambda: "Cases: 1. Tumors: 1" in ui.factsLabel.text)
 
         type_into(ui.caseEdit, "P-1")
         press(ui.addCaseButton)
@@ -502,7 +509,7 @@ def test_with_a_real_worker_a_patient_is_added_and_erased_and_a_crash_costs_noth
         type_into(ui.removeEdit, "p-1")
         press(ui.eraseButton)
         wait_until(lambda: not panel.index.isRunning)
-        assert "p-1 is erased; the index holds 0 cases" in ui.indexMessage.text
+        assert "p-1 is erased. Cases in the index: 0." in ui.indexMessage.text
         assert not list(index.rglob("*.nii.gz")), "the copies are gone, the crashed attempt's too"
         _refuses_a_folder_that_is_a_file(ui, panel, tmp_path)
     finally:

@@ -64,8 +64,9 @@ def growing(worker):
 
 @pytest.fixture
 def searched(growing, answered):
-    """The panels after a search, back in the views before the comparison."""
+    """The panels after a search, back in the views before the comparison, with the section of the growth unfolded."""
     answered.compare.close()
+    answered.growthPanel.ui.growthSection.collapsed = False
     return answered
 
 

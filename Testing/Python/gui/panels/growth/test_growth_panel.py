@@ -12,6 +12,15 @@ def test_before_a_search_there_is_no_growth_and_the_button_would_say_why(growing
     assert "Find similar cases first" in ready.growthPanel.ui.fitButton.toolTip
 
 
+def test_the_section_is_folded_until_it_is_asked_for_or_there_is_a_fit_to_show(answered, growing):
+    section = answered.growthPanel.ui.growthSection
+    assert section.isVisible() and section.collapsed
+    answered.growth.startFit(bent=False)
+    wait_until(lambda: answered.growth.fit is not None)
+
+    assert not section.collapsed and answered.growthPanel.ui.shownWidget.isVisible()
+
+
 def test_the_fit_is_asked_for_with_the_scan_and_the_outlines_on_its_grid(searched, growing, patient):
     from TumorRetrievalLib.imaging.files import read_labels, read_volume
 
