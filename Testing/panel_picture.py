@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--flair", type=Path)
     parser.add_argument("--box", action="append", required=True, help="R,A,S,dR,dA,dS in mm, around the enhancing core")
     parser.add_argument("--growth", action="store_true", help="fit a growth simulation, and show the panel at its end")
+    parser.add_argument("--map", action="store_true", help="draw the map of the known cases, and show the panel there")
     parser.add_argument("--views", action="store_true", help="show the views before the comparison")
     parser.add_argument("--size", type=int, nargs=2, default=(1440, 900), metavar=("WIDTH", "HEIGHT"))
     options = parser.parse_args(arguments)
@@ -68,6 +69,8 @@ def _search(options) -> str:
     failure = panel.query.failure or panel.compare.failure
     if failure is None and options.views:
         panel.compare.close()
+    if failure is None and options.map:
+        failure = _draw_map(panel)
     if failure is None and options.growth:
         failure = _grow(panel)
     return failure.message if failure else ""
@@ -75,15 +78,25 @@ def _search(options) -> str:
 
 def _grow(panel):
     """Fit a growth simulation and bring its panel into sight. :returns: the failure, or None."""
-    from Testing.SlicerHost import host
-
     panel.growth.startFit(bent=True)
     _wait(lambda: not panel.growth.isFitting)
-    host.settle()
-    scrolled = host.slicer.app.window.panel
-    scrolled.ensureWidgetVisible(panel.growthPanel.ui.growthNotes)
-    scrolled.verticalScrollBar().setValue(panel.growthPanel.widget.y)
+    _scroll_to(panel.growthPanel.widget)
     return panel.growth.failure
+
+
+def _draw_map(panel):
+    """Have the map drawn and bring it into sight. :returns: the failure, or None."""
+    panel.mapPanel.ui.mapSection.collapsed = False
+    _wait(lambda: panel.map.map is not None or panel.map.failure)
+    _scroll_to(panel.mapPanel.widget)
+    return panel.map.failure
+
+
+def _scroll_to(widget) -> None:
+    from Testing.SlicerHost import host
+
+    host.settle()
+    host.slicer.app.window.panel.verticalScrollBar().setValue(widget.y)
 
 
 def _all_is_shown(panel) -> bool:
