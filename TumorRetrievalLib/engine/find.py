@@ -13,12 +13,12 @@ from TumorRetrievalLib.engine.familiar import Familiarity
 from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_if_possible
 from TumorRetrievalLib.engine.outline import Outline, core_box, merge, outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
-from TumorRetrievalLib.engine.rerank import Query
+from TumorRetrievalLib.engine.rerank import QUERY_FILE, Query
 from TumorRetrievalLib.engine.search import Answer, Wishes, example_of, search, search_together
 from TumorRetrievalLib.engine.slice_evidence import slice_evidence
 from TumorRetrievalLib.engine.stability import HitStability, jittered_embeddings, stability
 from TumorRetrievalLib.errors import CannotWrite, InvalidBox, InvalidRequest
-from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.imaging.atomic import atomic_file, make_folder
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
 from TumorRetrievalLib.imaging.files import read_labels, write_labels
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap
@@ -37,6 +37,8 @@ Progress = Callable[[float, str], None]
 
 MASKS = {"tumor_core": "tumor_core.nii.gz", "whole_tumor": "whole_tumor.nii.gz"}
 """Mask -> its file in the result's folder."""
+RESULT = "result.json"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
             cases = watch.time("cases", lambda: _load_hits(index, found))
         facts = {"cases": index.stats()["cases"], "tumors": index.stats()["tumors"], "folder": str(index_folder)}
     report(0.75, "Writing the masks")
+    _forget_earlier_result(request.out)
     core, whole = watch.time("masks", lambda: _write_masks(request.out, found, patient.t1c.grid))
     notes = [*patient.notes, *reader.notes, *_what_to_know(found)]
     grown = _grow(request, patient, found, notes, watch, lambda f, m: report(0.75 + 0.05 * f, m))
@@ -170,7 +173,7 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
         page = Report(
             patient.name, patient.t1c, patient.flair, core, whole, tumors, _report_facts(reader, facts, watch), notes
         )
-        path = request.out / "report.html"
+        path = request.out / REPORT
         watch.time("report", lambda: write_report(path, page, lambda f, m: report(0.8 + 0.2 * f, m)))
     result = {
         **_result(request, patient, found, grown),
@@ -183,7 +186,7 @@ def find_similar(request: FindRequest, progress: Progress | None = None) -> dict
     }
     embeddings = np.array([embed(tumor.facts) for tumor in found])
     Query(embeddings, Path(index_folder), identity, boxes, request.around, patient.patient_to_atlas).keep(request.out)
-    with atomic_file(request.out / "result.json") as temporary:
+    with atomic_file(request.out / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     report(1.0, "Done")
     return result
@@ -217,10 +220,19 @@ def prepare_folder(folder: Path) -> None:
 
     :raises CannotWrite: if it cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotWrite(f"The folder {folder} cannot be made: {error.strerror or error}. Choose another.") from error
+    make_folder(folder)
+
+
+def _forget_earlier_result(folder: Path) -> None:
+    """From here to the new `result.json`, which comes last, nothing in the folder claims to be a result.
+
+    :raises CannotWrite: if something of it cannot be removed.
+    """
+    for name in (RESULT, QUERY_FILE, REPORT):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{folder / name} cannot be replaced: {error.strerror or error}.") from error
 
 
 def _boxes(request: FindRequest, patient: Patient) -> list[Box]:

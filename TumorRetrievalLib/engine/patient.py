@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from TumorRetrievalLib.errors import RegistrationFailed
+from TumorRetrievalLib.imaging.atomic import file_state
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_volume
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
@@ -93,7 +94,7 @@ def open_patient(t1c: Path | str, flair: Path | str | None = None) -> Patient:
 
 
 @lru_cache(maxsize=2)
-def _loaded_reader(folder: Path, _changed: float, device: str | None) -> TumorReader:
+def _loaded_reader(folder: Path, _state: tuple | None, device: str | None) -> TumorReader:
     return TumorReader.load(folder, device)
 
 
@@ -103,8 +104,7 @@ def tumor_reader(folder: Path | None = None, device: str | None = None) -> Tumor
     :raises WeightsError: if there is no usable model.
     """
     folder = Path(folder) if folder is not None else resource("Models", "default")
-    contract = folder / "model.json"
-    reader = _loaded_reader(folder, contract.stat().st_mtime if contract.exists() else 0.0, device)
+    reader = _loaded_reader(folder, file_state(folder / "model.json"), device)
     reader.notes.clear()
     return reader
 

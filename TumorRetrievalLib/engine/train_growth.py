@@ -8,6 +8,7 @@ from TumorRetrievalLib.errors import TumorRetrievalError, UnknownLabel
 from TumorRetrievalLib.growth.atlas import load_growth_atlas
 from TumorRetrievalLib.growth.build import BuildPlan, build_database
 from TumorRetrievalLib.growth.database import SimulationDatabase, read_database
+from TumorRetrievalLib.imaging.atomic import make_folder
 
 # Not the seed of any database that is searched: nothing is found because it was trained on.
 TRAINING_SEED = 1500
@@ -56,7 +57,7 @@ def train_growth(
         )
     report = progress or (lambda fraction, message: None)
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     count = tumors or TRAINING_TUMORS + HELD_OUT_TUMORS
     database = training_tumors(out / "tumors.growth", count, workers, lambda f, m: report(0.1 * f, m))
     recipe = growth_recipe(name, edge)

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.errors import CannotWrite, InvalidGrowth, TumorRetrievalError
+from TumorRetrievalLib.errors import InvalidGrowth, TumorRetrievalError
 from TumorRetrievalLib.growth.atlas import GrowthAtlas, load_growth_atlas
 from TumorRetrievalLib.growth.bricks import gather, pack
 from TumorRetrievalLib.growth.database import SimulationDatabase, join, read_database, write_database
 from TumorRetrievalLib.growth.solver import Snapshot, simulate_to_volumes
+from TumorRetrievalLib.imaging.atomic import make_folder
 
 # Rosier 2022, section 3.1: origins in fractions of the cube; and the sizes that occur in BraTS, in ml.
 ORIGIN_LOW, ORIGIN_HIGH = np.array((0.15, 0.2, 0.15)), np.array((0.7, 0.8, 0.7))
@@ -91,10 +92,7 @@ class _Shards:
     """The parts of a build, made in any order and used in theirs."""
 
     def __init__(self, folder: Path, atlas: GrowthAtlas, plan: BuildPlan):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWrite(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+        make_folder(folder)
         self._folder, self._atlas, self._plan = folder, atlas, plan
         self._parts: dict[int, SimulationDatabase] = {}
 

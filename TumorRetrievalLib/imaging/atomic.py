@@ -20,7 +20,14 @@ _REASONS = {
     errno.ENOENT: "the folder does not exist; create it or choose another",
     errno.ENOTDIR: "the folder is not a folder; choose another",
     errno.EISDIR: "a folder of that name is in the way; choose another name",
+    errno.EEXIST: "a file of that name is in the way; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+
+
+# File systems take 255 bytes for a name, and a character has up to 4 of them.
+_LONGEST_NAME = 240
+_TAIL = 50
 
 
 @contextlib.contextmanager
@@ -35,7 +42,9 @@ def atomic_file(path) -> Iterator[Path]:
     :raises CannotWrite: on any error of the operating system; `path` is then what it was before.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    # Where the name is as long as a name may be, the temporary one ends like it.
+    name = path.name if len(os.fsencode(path.name)) <= _LONGEST_NAME else path.name[-_TAIL:]
+    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{name}")
     try:
         # Unlike tempfile's private files, this one is to be read by whomever the umask allows.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -47,11 +56,25 @@ def atomic_file(path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 _flush_to_disk(path.parent, os.O_RDONLY)
     except OSError as error:
-        reason = _REASONS.get(error.errno, error.strerror or str(error))
-        raise CannotWrite(f"{path} cannot be written: {reason}.") from error
+        raise CannotWrite(f"{path} cannot be written: {_reason(error)}.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """A folder with all those above it; one that is there is kept.
+
+    :raises CannotWrite: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"The folder {folder} cannot be made: {_reason(error)}.") from error
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno, error.strerror or str(error))
 
 
 def sha256_of(path) -> str:

@@ -4,6 +4,7 @@ Whatever frame a file speaks, what comes out of this module is RAS millimetres.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def read_labels(path) -> LabelMap:
     :raises InvalidImage: if it is not 3D, holds fractions, or does not say validly where it lies in the patient.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UnreadableFile(f"{path} is a folder. Segmentations are read from NIfTI or NRRD files.")
     stored = _read(path)
     with _naming(path):
@@ -77,7 +78,7 @@ def write_labels(path, labels: LabelMap) -> None:
 
 def _read(path: Path) -> StoredImage:
     name = path.name.lower()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, this takes a name that is too long for an answer
         return read_dicom_series(path)
     if name.endswith((".nii", ".nii.gz")):
         return read_nifti(path)

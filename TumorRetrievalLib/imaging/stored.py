@@ -55,6 +55,8 @@ def open_image(path: Path) -> Iterator[BinaryIO]:
 
     :raises UnreadableFile: if it is missing, not a regular file, not readable, or damaged inside.
     """
+    if "\0" in str(path):
+        raise UnreadableFile(f"{str(path)!r} is no name of a file: it holds a null character.")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             # Opening a pipe would wait for ever.

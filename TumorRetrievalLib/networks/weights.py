@@ -17,7 +17,7 @@ from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from TumorRetrievalLib.errors import WeightsError
-from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.imaging.atomic import atomic_file, make_folder
 from TumorRetrievalLib.networks.device import choose_device
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -74,7 +74,7 @@ def save_model(folder: Path | str, network: nn.Module, contract: dict) -> Path:
     :raises CannotWrite: if the disk is full or the folder is read-only.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     stored = {name: _compact(tensor.detach().cpu().contiguous()) for name, tensor in network.state_dict().items()}
     weights = to_safetensors(stored)
     identity = {

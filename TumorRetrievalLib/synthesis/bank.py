@@ -9,7 +9,7 @@ import torch
 
 from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.imaging.arrays import read_arrays
-from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.imaging.atomic import atomic_file, make_folder
 from TumorRetrievalLib.imaging.volume import Grid
 from TumorRetrievalLib.synthesis.fields import streams
 from TumorRetrievalLib.synthesis.lesions import plan_case
@@ -76,7 +76,7 @@ class GeometryBank:
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
 
     def seeds(self) -> list[int]:
         """Which patients are there, in order."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from TumorRetrievalLib.errors import TrainingFailed, WeightsError
+from TumorRetrievalLib.imaging.atomic import make_folder
 from TumorRetrievalLib.networks.batch import Batch
 from TumorRetrievalLib.networks.device import choose_device, mixed_precision
 from TumorRetrievalLib.networks.losses import LOSSES
@@ -91,7 +92,7 @@ def train_until_no_better(
     :raises WeightsError: if the checkpoint is damaged or of another network or recipe.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     training = _EpochTraining(network, recipe)
     state = read_checkpoint(folder)
     if state is not None:

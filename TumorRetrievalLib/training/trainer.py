@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from TumorRetrievalLib.errors import Cancelled, NotEnoughMemory, TrainingFailed
+from TumorRetrievalLib.imaging.atomic import make_folder
 from TumorRetrievalLib.networks.batch import Batch, Output
 from TumorRetrievalLib.networks.device import half_precision, is_out_of_memory, mixed_precision
 from TumorRetrievalLib.networks.losses import LOSSES, Parts
@@ -98,7 +99,7 @@ def train(
     :raises CannotWrite: if the folder cannot be written to.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     trainer = _Trainer(network, recipe, device or this_team().device(), loss or LOSSES[recipe.loss])
     state = read_checkpoint(folder) if resume else None
     if state is not None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from TumorRetrievalLib.cohort.case import Case
 from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.imaging.arrays import read_arrays
-from TumorRetrievalLib.imaging.atomic import atomic_file
+from TumorRetrievalLib.imaging.atomic import atomic_file, make_folder
 from TumorRetrievalLib.imaging.intensity import has_signal, normalise_crop
 from TumorRetrievalLib.imaging.volume import Grid, Volume
 from TumorRetrievalLib.networks.batch import Batch, Output
@@ -48,7 +48,7 @@ class ScanStore:
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
 
     def has(self, name: str) -> bool:
         """Whether a scan has been prepared."""

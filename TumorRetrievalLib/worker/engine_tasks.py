@@ -19,6 +19,7 @@ from TumorRetrievalLib.engine.search import Wishes, search, search_together
 from TumorRetrievalLib.engine.segment import SegmentRequest, segment_brain
 from TumorRetrievalLib.engine.stability import JITTERS, check_search
 from TumorRetrievalLib.errors import InvalidRequest, RegistrationFailed
+from TumorRetrievalLib.imaging.atomic import file_state
 from TumorRetrievalLib.imaging.files import write_labels, write_volume
 from TumorRetrievalLib.imaging.volume import Volume
 from TumorRetrievalLib.registration.affine import register_to_atlas
@@ -52,7 +53,7 @@ class _Warm:
 
         :param model: the model whose vectors it has to hold; None: any.
         """
-        state = (folder, _state_of(folder / MANIFEST))
+        state = (folder, file_state(folder / MANIFEST))
         opened = self._index[1] if self._index is not None and self._index[0] == state else None
         if opened is None or model not in (None, opened.manifest.model_hash):
             opened = open_index(folder, model)
@@ -63,7 +64,7 @@ class _Warm:
 
     def query(self, folder: Path) -> Query:
         """The search whose result lies in a folder."""
-        state = (folder, _state_of(folder / QUERY_FILE))
+        state = (folder, file_state(folder / QUERY_FILE))
         if state not in self._queries:
             self._queries[state] = Query.kept(folder)
         self._queries.move_to_end(state)
@@ -73,7 +74,7 @@ class _Warm:
 
     def case_to_atlas(self, folder: Path, case_id: str, t1c: Volume, progress: Progress) -> np.ndarray | None:
         """Where a case lies in the atlas, shape (4, 4); None if it could not be brought there."""
-        key = (folder, _state_of(folder / MANIFEST), case_id)
+        key = (folder, file_state(folder / MANIFEST), case_id)
         if key not in self._places:
             try:
                 alignment = register_to_atlas(t1c, progress=lambda f, _: progress(0.6 + 0.4 * f, "Finding its place"))
@@ -86,15 +87,6 @@ class _Warm:
 
 
 _warm = _Warm()
-
-
-def _state_of(path: Path) -> tuple | None:
-    """Changes whenever a file does."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def warm_up(given: dict, progress: Progress) -> dict:

@@ -196,7 +196,7 @@ def test_an_index_of_another_model_is_refused_with_the_way_out(request_for, tmp_
 def test_a_result_folder_that_cannot_be_made_is_said_at_once(request_for, tmp_path):
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(CannotWrite, match="Choose another"):
+    with pytest.raises(CannotWrite, match="choose another"):
         find_similar(request_for(out=tmp_path / "file" / "result"))
 
 
