@@ -153,9 +153,10 @@ def test_a_network_learns_what_a_marker_looks_like_and_where_the_tumor_is(tmp_pa
 
     torch.manual_seed(0)
     task = plgg_task(asked(tmp_path), quiet)
-    recipe = replace(task.recipe, max_steps=60, max_minutes=None, learning_rate=2e-3, batch_size=6)
+    budget = {"max_steps": 80, "max_minutes": None, "warmup_steps": 5, "learning_rate": 2e-3}
+    recipe = replace(task.recipe, batch_size=6, **budget)
     batch = next(b for b in task.batches(recipe)(0) if len(set(b.labels["marker"].tolist()) - {-1}) == 3)
 
-    run = train(task.network, [batch] * 60, recipe, tmp_path / "run", loss=task.loss)
+    run = train(task.network, [batch] * 80, recipe, tmp_path / "run", loss=task.loss)
 
     assert run.log[-1]["dice_0"] > 0.7 and run.log[-1]["marker"] < 0.5 * run.log[0]["marker"]
