@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
+from TumorRetrievalLib import resources
 from TumorRetrievalLib.cli import app
 from TumorRetrievalLib.engine.doctor import PACKAGES
 from TumorRetrievalLib.engine.sbom import OPTIONAL, bill_of_materials
-from TumorRetrievalLib.errors import CannotWrite
+from TumorRetrievalLib.errors import CannotWrite, MissingResource
 from TumorRetrievalLib.resources import bundled_folder
 
 if sys.version_info >= (3, 11):
@@ -65,7 +67,8 @@ def test_every_package_that_the_tool_needs_is_listed_with_its_version_and_nothin
 
     for name in PACKAGES:
         assert listed[name.lower()]["version"] == importlib.metadata.version(name)
-        assert re.fullmatch(r"pkg:pypi/[a-z0-9-]+@[\w.%]+", listed[name.lower()]["purl"])
+        version = importlib.metadata.version(name).replace("+", "%2B")
+        assert re.fullmatch(rf"pkg:pypi/[a-z0-9-]+@{re.escape(version)}", listed[name.lower()]["purl"])
     assert "mpmath" in listed  # of sympy, of PyTorch
     assert not {"pytest", "ruff", "slicer-core", "hypothesis"} & set(listed)
 
@@ -87,6 +90,15 @@ def test_every_bundled_file_is_listed_with_its_checksum_and_licence(bill):
         assert component["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}]
     assert "McConnell" in listed["Resources/Atlas/mni152_t1.nii.gz"]["licenses"][0]["license"]["text"]["content"]
     assert listed["Resources/Labels/types.json"]["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+
+
+def test_a_damaged_file_is_not_listed_as_if_it_were_the_one_of_the_release(tmp_path, monkeypatch):
+    labels = shutil.copytree(bundled_folder() / "Labels", tmp_path / "Resources" / "Labels")
+    monkeypatch.setattr(resources, "LIBRARY", tmp_path / "TumorRetrievalLib")
+    (labels / "types.json").write_text("{}")
+
+    with pytest.raises(MissingResource, match=r"types\.json is damaged"):
+        bill_of_materials()
 
 
 def test_the_same_installation_has_the_same_number(bill):

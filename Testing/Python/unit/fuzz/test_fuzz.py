@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import fuzz_array_subjects  # noqa: F401 - it registers its subjects
+import fuzz_array_subjects
 from fuzz_mutations import mutated
 from fuzz_subjects import MAKERS, Subject
 
@@ -150,6 +150,28 @@ def test_a_few_damaged_files_of_each_kind_are_read_or_refused(name, tmp_path, wa
 @pytest.mark.parametrize("name", MAKERS)
 def test_thousands_of_damaged_files_are_read_or_refused(name, tmp_path, watched):
     fuzz(name, MANY, tmp_path, watched)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id": NaN, "task": "read"}',
+        b'{"id": [1], "task": "read"}',
+        b'{"id": 1, "task": "cancel", "arguments": {"id": []}}',
+        b'{"id": 1, "task": "cancel", "arguments": {"id": {}}}',
+        b'{"id": 1, "task": "read", "arguments": {"weights": {"position": 1' + b"0" * 400 + b"}}}",
+        b'{"id": 1, "task": "read", "arguments": {"boxes": [{"center_ras": [1'
+        + b"0" * 400
+        + b', 0, 0], "size_mm": [1]}]}}',
+        b"[" * 5_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_and_the_worker_goes_on(tmp_path, line):
+    """Each of these once ended the worker, or was called a mistake of ours."""
+    (tmp_path / "lines").write_bytes(line)
+
+    fuzz_array_subjects._serve(tmp_path / "lines")
 
 
 def test_the_many_are_at_least_ten_thousand():
