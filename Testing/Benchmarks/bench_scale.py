@@ -143,6 +143,37 @@ def hnsw(vectors, queries, expected, repeats):
     return {"hnswlib: build": build, "hnswlib: no filter": row | {"recall": overlap(found, expected)}}
 
 
+def approximate_stage(count, repeats):
+    """What cells and product quantisation (IVF-PQ) lose, and what comparing their candidates exactly repairs."""
+    import faiss
+
+    rng = np.random.default_rng(0)
+    vectors, _ = made_up_tumors(count, rng)
+    queries = []
+    for asked in vectors[rng.integers(count, size=repeats)]:
+        weights = dict(zip(DEFAULT_LAYOUT.names, rng.uniform(0.1, 1, 4), strict=True))
+        queries.append(DEFAULT_LAYOUT.query_vector(asked, weights))
+    expected = [truth(vectors, query, np.arange(count)) for query in queries]
+    size = DEFAULT_LAYOUT.size
+    cells = faiss.IndexIVFPQ(faiss.IndexFlatIP(size), size, 1024, 26, 8, faiss.METRIC_INNER_PRODUCT)
+    cells.train(vectors[rng.choice(count, min(count, 60_000), replace=False)])
+    cells.add(vectors)
+    table = {}
+    for cells.nprobe in (8, 32, 128):
+        for candidates in (100, 1000):
+            found = []
+
+            def ask(number, candidates=candidates, found=found):
+                query = queries[number].astype(np.float32)[None]
+                rows = cells.search(query, candidates)[1][0]
+                rows = rows[rows >= 0]
+                found.append(rows[np.argsort(-(vectors[rows] @ query[0]))[:K]])
+
+            row = timed(ask, repeats)
+            table[f"IVF-PQ: {cells.nprobe} cells, {candidates}"] = row | {"recall": overlap(found, expected)}
+    return table
+
+
 def overlap(found, expected):
     return float(
         np.mean([len(set(map(int, one)) & set(other)) / K for one, other in zip(found, expected, strict=True)])
@@ -177,12 +208,15 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--counts", type=float, nargs="+", default=[1e4, 1e5, 1e6])
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--approximate", action="store_true", help="also FAISS's IVF-PQ with exact re-ranking")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     options = parser.parse_args(argv)
     results, met = [], True
     for count in map(int, options.counts):
         result = bench(count, options.repeats)
         results.append(result)
+        if options.approximate:
+            result["table"] |= approximate_stage(count, max(options.repeats, 40))
         print(
             f"\n{count:,} boxes, {result['filtered']:,} pass the filter, {result['memory_mb']} MB of vectors and codes"
         )

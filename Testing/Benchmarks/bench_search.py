@@ -111,7 +111,7 @@ def bench_index(count, folder, rng):
         table.append(once("index: open and compare checksums", start))
         start = time.perf_counter()
         index.search(vectors[:1], 5)
-        table.append(once("index: first search, builds FAISS", start))
+        table.append(once("index: first search, makes vectors searchable", start))
         filters = Filters(largest_ml=PART)
         start = time.perf_counter()
         index.search(vectors[:1], 5, filters)
