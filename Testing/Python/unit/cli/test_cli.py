@@ -63,6 +63,7 @@ def engine(monkeypatch):
         look_alikes: bool
         together: bool
         one_per: str
+        jitter: int
         growth: bool
         device: str | None
 
@@ -128,9 +129,7 @@ def test_find_passes_on_how_it_shall_search(call, engine):
 
 
 def test_look_alikes_of_several_boxes_together_are_wrong_usage(call, engine):
-    code, _, error = call(
-        "find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result", "--together", "--look-alikes"
-    )
+    code, _, error = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result", "--together", "--look-alikes")
 
     assert code == 2 and "--together" in error
 
