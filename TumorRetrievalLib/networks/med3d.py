@@ -105,7 +105,7 @@ class Med3dUNet(nn.Module):
         self.decode = nn.ModuleList(DoubleConvolution(2 * out, out) for out in widths[::-1])
         self.masks = nn.Conv3d(width, len(REGIONS), 1)
         # Nearly everything is background: starting there spares the first hundred steps.
-        nn.init.constant_(self.masks.bias, -2.0)
+        nn.init.constant_(self.masks.bias, -3.0)
         if frozen:
             self.encoders.requires_grad_(False)
 

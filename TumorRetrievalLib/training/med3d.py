@@ -52,13 +52,11 @@ EXTENT_MM = (160, 192, 160)
 VOXEL_MM = {"published": 1.0, "small": 2.0}
 WIDTH = {"published": 16, "small": 8}
 # Half the resolution with the same field of view, a narrower U-Net, and minutes, for a machine without a GPU. Soft Dice
-# stands beside the cross-entropy and the rate is higher: by the cross-entropy alone, at the paper's rate, a few hundred
-# steps still call everything background (measured).
+# stands beside the cross-entropy: by the latter alone, a few hundred steps still call everything background (measured).
 SMALL = replace(
     MED3D,
     crop=64,
     loss="default",
-    learning_rate=4e-3,
     warmup_steps=20,
     clip_norm=2.0,
     ema_decay=0.98,
