@@ -68,8 +68,7 @@ ENHANCING_LABEL = {FOUR_LABELS: 4, ENHANCING_IS_4: 4, ENHANCING_IS_3: 3, CAVITY_
 """The label of enhancing tumor in each convention."""
 
 FAILURES = (
-    "Trained on synthetic gliomas: on scans of patients it is measured by `evaluate brats`, and far behind what it "
-    "reaches on synthetic ones.",
+    "The metrics here are of synthetic gliomas; on scans of patients see `evaluate brats`.",
     "Two of the paper's four modalities: T1 and T2 are not used.",
     "Scans must be skull-stripped.",
 )
