@@ -101,7 +101,8 @@ def _write(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
 def _whole_numbers(stored: StoredImage) -> np.ndarray:
     if stored.data.dtype.kind in "iu" and not stored.is_scaled:
         return np.ascontiguousarray(stored.data, dtype=stored.data.dtype.newbyteorder("="))
-    values = stored.data.astype(np.float64, order="C") * stored.slope + stored.intercept
+    with np.errstate(invalid="ignore"):  # some NaN of a damaged file cannot even be copied quietly
+        values = stored.data.astype(np.float64, order="C") * stored.slope + stored.intercept
     # In this order NaN fails the first test, infinity the second, and neither is subtracted from itself.
     if not (values.min() >= -(2**31) and values.max() < 2**31 and np.abs(values - np.rint(values)).max() < 1e-4):
         raise InvalidImage("a segmentation holds whole numbers, and this is not one (a scan or a probability map?).")

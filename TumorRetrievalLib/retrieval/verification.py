@@ -55,5 +55,5 @@ def _problem_with_records(folder: Path, database) -> str | None:
         try:
             store.read_case(database, case_id, folder)
         except IndexDamaged as error:
-            return str(error)
+            return str(error).removesuffix(f". {WAY_OUT}")
     return None

@@ -64,7 +64,7 @@ def test_the_linear_size_is_the_largest_distance_between_any_two_corners_of_voxe
     data = rng.random((4, 5, 3)) < density
     data[tuple(rng.integers(0, data.shape))] = True
     affine = np.eye(4)
-    affine[:3, :3] = rng.normal(size=(3, 3)) + 3 * np.eye(3)
+    affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.5, 5.0, 3)
     signs = np.array(np.meshgrid(*[(-0.5, 0.5)] * 3)).reshape(3, 8).T
     corners = (np.argwhere(data)[:, None] + signs).reshape(-1, 3)
 

@@ -223,4 +223,4 @@ def test_records_that_are_none_are_refused_although_all_sums_are_right(tmp_path)
         generations.commit(index.folder, index.manifest, database, np.asarray(index._vectors))
     export_index(tmp_path / "index", tmp_path / "x.zip")
 
-    refused(tmp_path / "x.zip", tmp_path, "cannot be read")
+    refused(tmp_path / "x.zip", tmp_path, "makes no sense")
