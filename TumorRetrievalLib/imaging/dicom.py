@@ -17,6 +17,7 @@ from TumorRetrievalLib.imaging.stored import StoredImage, open_image, three_dime
 
 # Bytes of an element that is not read: what is asked of a header is shorter.
 _LONG = 1024
+_PIXEL_DATA = 0x7FE00010
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SUFFIXES = ("", ".dcm", ".dicom", ".ima")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -114,7 +115,8 @@ def _require_all_inside(path: Path, header, size: int, compressed: bool) -> None
         raise UnreadableFile(
             f"{path} is damaged: its header holds elements of the kind {strange.pop()!r}. Export it again."
         )
-    pixels = header.get_item("PixelData")
+    # Not `get_item`: that reads the pixels of all but the smallest slices, and forgets where in the file they begin.
+    pixels = next((element for element in header.values() if element.tag == _PIXEL_DATA), None)
     need = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
     if pixels is None or (not compressed and need > size - pixels.value_tell):
         raise UnreadableFile(f"{path} is truncated: its pixels need {need} bytes. Export it again.")

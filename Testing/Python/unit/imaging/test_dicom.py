@@ -202,3 +202,23 @@ def test_a_single_slice_is_no_scan_and_a_folder_without_dicom_says_what_to_give(
 def test_segmentations_are_not_read_from_folders(series):
     with pytest.raises(UnreadableFile, match="NIfTI or NRRD"):
         read_labels(series)
+
+
+def test_slices_of_a_scanners_usual_size_are_read(tmp_path):
+    images = [np.random.default_rng(number).integers(0, 1000, (256, 200)).astype(np.uint16) for number in range(3)]
+    for number, image in enumerate(images):
+        write_slice(tmp_path, number, Rows=256, Columns=200, PixelData=image.tobytes())
+
+    volume = read_volume(tmp_path)
+
+    assert np.array_equal(volume.data, np.stack([image.T for image in images], axis=2))
+
+
+def test_a_usual_slice_that_is_cut_off_is_refused(tmp_path):
+    for number in range(3):
+        write_slice(tmp_path, number, Rows=256, Columns=200, PixelData=bytes(256 * 200 * 2))
+    path = sorted(tmp_path.iterdir())[1]
+    path.write_bytes(path.read_bytes()[:-50_000])
+
+    with pytest.raises(UnreadableFile, match="truncated|damaged"):
+        read_volume(tmp_path)
