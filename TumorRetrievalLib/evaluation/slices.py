@@ -65,8 +65,9 @@ def evaluate_slices(
     :param runs: folder in which the trainings of a protocol are kept, and go on if they were interrupted.
     :param limit: only the first so many trainings of the protocol.
     :param note_in: a model folder whose contract also keeps the scores of the protocol.
-    :returns: `accuracy`, `iou` (mean over the slices with a mask), `parameters` (as Keras counts), `per_class`, and
-        more; with a protocol means over its trainings, their spread in `sd`, and each in `trainings`.
+    :returns: `accuracy`, `iou` (mean over the slices with a mask), `parameters` (as Keras counts), `per_class`,
+        `slices` (tested), and more; with a protocol means over its trainings, their spread in `sd`, and each in
+        `trainings`.
     :raises InvalidSlices: if the file cannot be used.
     """
     slices = read_slices(data)
@@ -136,7 +137,8 @@ def _cross_validate(
         trainings[name] = {"slices": len(test), **scores(tested, ask(trained.network, tested.images))}
         parameters = weights_in_keras(trained.network)
     mean, sd = _summary(list(trainings.values()))
-    return {"protocol": protocol, "note": _NOTES[protocol], "parameters": parameters, "slices": len(slices), **mean,
+    tested = len(np.unique(np.concatenate([test for _, (_, _, test) in plan])))
+    return {"protocol": protocol, "note": _NOTES[protocol], "parameters": parameters, "slices": tested, **mean,
             "sd": sd, "trainings": trainings}  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_slices_that_were_trained_on_are_said_and_the_others_measured_apart(file
 def test_in_the_protocol_of_patients_no_training_sees_a_patient_it_is_tested_on(file_of, slices, one_epoch):
     result = evaluate_slices(file_of(), network="paper", protocol="patients")
 
-    assert set(result["trainings"]) == {"fold 1", "fold 2"}
+    assert set(result["trainings"]) == {"fold 1", "fold 2"} and result["slices"] == 24
     for name, (train, validation) in one_epoch.items():
         assert validation is None, "the validation slices come out of the training folds"
         assert set(train.folds) == {3 - int(name[-1])}
@@ -91,7 +91,7 @@ def test_the_papers_protocol_tests_five_networks_on_one_random_fifth_and_says_th
     result = evaluate_slices(file_of(), network="paper", protocol="random")
 
     assert len(result["trainings"]) == 5 and set(result["sd"]) >= {"accuracy", "iou"}
-    assert all(row["slices"] == 5 for row in result["trainings"].values())
+    assert all(row["slices"] == 5 for row in result["trainings"].values()) and result["slices"] == 5
     assert "same patients" in result["note"]
     for train, validation in one_epoch.values():
         assert len(train) + len(validation) == 19
