@@ -35,6 +35,9 @@ def train(
             "mask_packed."
         ),
     ] = "SYNTHETIC",
+    start: Annotated[
+        Path | None, typer.Option(help="Not slices or growth-...: train the weights of this model further.")
+    ] = None,
     size: Annotated[
         Sizes | None,
         typer.Option(help="plgg, med3d-unet: as published, or small; without it small where there is no GPU."),
@@ -81,6 +84,7 @@ def train(
             data=data,
             minutes=minutes,
             steps=steps,
+            start=start,
             size=None if size is None else size.value,
             cases=cases,
             patients=patients,

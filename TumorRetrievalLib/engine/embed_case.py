@@ -11,10 +11,10 @@ from TumorRetrievalLib.cohort.case import Case, MaskLabels, SyntheticRecipe, Tum
 from TumorRetrievalLib.cohort.labels import describe_position
 from TumorRetrievalLib.cohort.measure import measure_tumor
 from TumorRetrievalLib.engine.foci import find_foci, masks_of
-from TumorRetrievalLib.engine.outline import merge, outline_tumor, threshold_masks
+from TumorRetrievalLib.engine.outline import merge, outline_tumor
 from TumorRetrievalLib.engine.parts import EmbeddedCase
 from TumorRetrievalLib.engine.patient import Patient, open_patient
-from TumorRetrievalLib.engine.segment import SMALLEST_ML
+from TumorRetrievalLib.engine.unprompted import SMALLEST_ML, suggest_tumors
 from TumorRetrievalLib.errors import InvalidBox, InvalidImage
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_labels
@@ -138,13 +138,13 @@ def _drawn_by_the_network(case: Case, patient: Patient, reader: TumorReader, pro
         readings = [(reader.read(patient.scan, box, "core"), box) for box in boxes]
         outlines = [outline_tumor(reading, box, "core", reader, grid) for reading, box in readings]
         return _Drawn(*merge(outlines, grid), made=True)
-    core, whole = threshold_masks(*reader.read_everywhere(patient.scan, progress), 0.5, grid)
-    if not any(focus.core_ml >= SMALLEST_ML for focus in find_foci(core, whole)):
+    found = suggest_tumors(patient, reader, progress)
+    if not any(focus.core_ml >= SMALLEST_ML for focus in find_foci(found.core, found.whole)):
         raise InvalidImage(
             f"{case.t1c} has no mask, and the network finds no tumor of at least {SMALLEST_ML} ml in it. Draw a mask, "
             f"or name a box in a CSV manifest."
         )
-    return _Drawn(core, whole, made=True)
+    return _Drawn(found.core, found.whole, made=True)
 
 
 def _tumors_of(case: Case, drawn: _Drawn) -> list[tuple[Tumor, str]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from TumorRetrievalLib.engine.outline import outline_tumor
 from TumorRetrievalLib.engine.patient import Patient, open_patient, tumor_reader
+from TumorRetrievalLib.engine.unprompted import suggest_tumors
 from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box, box_of_region
@@ -19,11 +20,17 @@ SCORES = (
     "core_in_box",
     "core_in_box_t1c_only",
     "whole_in_box",
+    "core_without_box",
+    "whole_without_box",
+    "false_boxes",
     "otsu_core_in_box",
     "otsu_whole_in_box",
     "ellipsoid_core_in_box",
     "ellipsoid_whole_in_box",
 )
+
+MARGIN = 0.1
+"""How much longer than the true mask's extent the edges of a drawn box are."""
 
 OEDEMA = 2
 """The label of oedema in the masks of `--cases`; all their other labels belong to the tumor core."""
@@ -36,13 +43,14 @@ def evaluate_segmentation(
     device: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> dict:
-    """Dice of the outlined masks inside boxes drawn exactly around the true ones.
+    """Dice of the outlined masks in boxes drawn around the true ones, and of what is found without a box.
 
     :param cases: a folder with one folder per case: `t1c.nii.gz`, `flair.nii.gz` and `seg.nii.gz` (BraTS labels). Cases
         without a segmentation are left out.
     :param json_path: also write the result there.
-    :returns: `mean` (score -> mean Dice over the cases), `cases` (case -> score -> Dice, None where a mask is empty),
-        `model`.
+    :returns: `mean` (score -> mean over the cases; Dice, but for `false_boxes`, the number of boxes that were suggested
+        where no tumor is), `cases` (case -> score -> Dice, None where a mask is empty),
+        `margin`, `model`.
     :raises UnreadableFile: if no case has a segmentation.
     """
     folders = sorted(path.parent for path in Path(cases).glob("*/seg.nii.gz"))
@@ -55,7 +63,7 @@ def evaluate_segmentation(
             progress(number / len(folders), folder.name)
         rows[folder.name] = evaluate_case(folder, reader)
     means = {score: _mean([row[score] for row in rows.values()]) for score in SCORES}
-    result = {"mean": means, "cases": rows, "model": reader.model.sha256}
+    result = {"mean": means, "cases": rows, "margin": MARGIN, "model": reader.model.sha256}
     if json_path is not None:
         with atomic_file(json_path) as temporary:
             temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -74,10 +82,14 @@ def evaluate_case(folder: Path, reader: TumorReader) -> dict[str, float | None]:
     if both.scan.brain_on is not None:
         alone.scan = alone.scan.with_brain(both.scan.brain_on)
     bright = both.flair or both.t1c
+    found = suggest_tumors(both, reader)
     return {
         "core_in_box": _outlined(both, core, "core", reader),
         "core_in_box_t1c_only": _outlined(alone, core, "core", reader),
         "whole_in_box": _outlined(both, whole, "whole", reader),
+        "core_without_box": dice(found.core.data > 0, core) if core.any() else None,
+        "whole_without_box": dice(found.whole.data > 0, whole) if whole.any() else None,
+        "false_boxes": sum(not whole[box.voxel_hull(both.t1c.grid)].any() for box in found.boxes),
         "otsu_core_in_box": _otsu(both.t1c.data, core, both.t1c.grid),
         "otsu_whole_in_box": _otsu(bright.data, whole, both.t1c.grid) if bright.shape == whole.shape else None,
         "ellipsoid_core_in_box": _ellipsoid(core, both.t1c.grid),
@@ -91,33 +103,37 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     return 1.0 if total == 0 else 2.0 * np.count_nonzero(first & second) / total
 
 
-def exact_box(mask: np.ndarray, grid: Grid) -> Box | None:
-    """The box that just holds a mask, along the axes of its grid; None if the mask is empty."""
+def drawn_box(mask: np.ndarray, grid: Grid, margin: float = MARGIN) -> Box | None:
+    """The box around a mask, along the axes of its grid; None if the mask is empty.
+
+    :param margin: share by which each edge is longer than the mask.
+    """
     taken = [np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis))) for axis in range(3)]
     if len(taken[0]) == 0:
         return None
-    return box_of_region(grid, tuple(slice(int(t[0]), int(t[-1]) + 1) for t in taken))
+    exact = box_of_region(grid, tuple(slice(int(t[0]), int(t[-1]) + 1) for t in taken))
+    return Box(exact.center, exact.size * (1 + margin), exact.axes)
 
 
 def _outlined(patient: Patient, truth: np.ndarray, around: str, reader: TumorReader) -> float | None:
     grid = patient.t1c.grid
-    box = exact_box(truth, grid)
+    box = drawn_box(truth, grid)
     if box is None:
         return None
     outline = outline_tumor(reader.read(patient.scan, box, around), box, around, reader, grid)
     answer = np.zeros(truth.shape, bool)
     answer[outline.region] = outline.core if around == "core" else outline.whole
-    hull = box.voxel_hull(grid)
-    return dice(answer[hull], truth[hull])
+    return dice(answer, truth)
 
 
 def _otsu(image: np.ndarray, truth: np.ndarray, grid: Grid) -> float | None:
     """The brighter class of Otsu's threshold inside the box."""
-    box = exact_box(truth, grid)
+    box = drawn_box(truth, grid)
     if box is None:
         return None
     hull = box.voxel_hull(grid)
-    return dice(image[hull] > otsu_threshold(image[hull]), truth[hull])
+    inside = image[hull]
+    return dice(inside > otsu_threshold(inside), truth[hull])
 
 
 def otsu_threshold(values: np.ndarray) -> float:
@@ -135,7 +151,7 @@ def otsu_threshold(values: np.ndarray) -> float:
 
 def _ellipsoid(truth: np.ndarray, grid: Grid) -> float | None:
     """The ellipsoid inscribed in the box: what the box alone says about a tumor."""
-    box = exact_box(truth, grid)
+    box = drawn_box(truth, grid)
     if box is None:
         return None
     hull = box.voxel_hull(grid)

@@ -109,6 +109,24 @@ def load_model(folder: Path | str, device: torch.device | str | None = None) -> 
     return LoadedModel(network, contract, contract["weights_sha256"], device)
 
 
+def start_from(network: nn.Module, folder: Path | str) -> str:
+    """Gives a network the weights of a stored model of the same architecture and arguments, to train them further.
+
+    :returns: the SHA-256 of those weights.
+    :raises WeightsError: if there is no usable model in `folder`, or it is of another architecture.
+    """
+    model = load_model(folder, "cpu")
+    own = {"architecture": _name_of(network), "arguments": network.arguments}
+    stored = {key: model.contract[key] for key in own}
+    if json.dumps(own, sort_keys=True) != json.dumps(stored, sort_keys=True):
+        raise WeightsError(
+            f"The training cannot start from {folder}: that is {stored['architecture']} with {stored['arguments']}, "
+            f"and this recipe trains {own['architecture']} with {own['arguments']}. Name a model of the same recipe."
+        )
+    network.load_state_dict(model.network.state_dict())
+    return model.sha256
+
+
 def _compact(tensor: torch.Tensor) -> torch.Tensor:
     """A kernel in float16 if that changes nothing measurable; anything else as it is."""
     if tensor.dtype != torch.float32 or tensor.ndim < 2 or tensor.numel() == 0:

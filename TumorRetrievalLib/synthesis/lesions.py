@@ -1,9 +1,10 @@
 """What tumors a synthetic patient has: how many, where, how large, and how each looks.
 
 Shapes, places and kinds follow what each type typically does: gliomas in white matter with ring, solid, patchy or no
-enhancement and oedema along the tracts; round metastases at the gray-white border, often several; meningiomas on the
-dura that push the brain; schwannomas at the cerebellopontine angle with a stem into the auditory canal; pituitary
-adenomas that rise out of the sella. Sizes are ranges, not epidemiology, wide enough to hold what a reader meets.
+enhancement, some of them in several foci, and oedema along the tracts; round metastases at the gray-white border, often
+several; meningiomas on the dura that push the brain; schwannomas at the cerebellopontine angle with a stem into the
+auditory canal; pituitary adenomas that rise out of the sella. Sizes are ranges, not epidemiology, wide enough to hold
+what a reader meets.
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ from TumorRetrievalLib.synthesis.fields import axes_of, streams
 
 SELLA_ATLAS_MM = (0.0, 4.0, -33.0)
 """The pituitary gland in MNI152 mm."""
+
+
+_MULTIFOCAL = 0.15
+"""Share of gliomas with foci apart from the main one."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +114,23 @@ def _glioma(places: Places, rng: np.random.Generator) -> Lesion | None:
     lobes = [(center, radius)]
     for _ in range(rng.integers(0, 4)):
         lobes.append((center + rng.normal(size=3) * radius * 0.65, radius * rng.uniform(0.35, 0.85)))
+    if rng.random() < _MULTIFOCAL:
+        lobes += _satellites(center, radius, rng)
     kind = str(rng.choice(["ring", "solid", "patchy", "nonenhancing"], p=[0.58, 0.12, 0.13, 0.17]))
     oedema = rng.uniform(3, 26) if rng.random() < 0.9 else rng.uniform(0, 3)
     if kind == "nonenhancing":
         oedema = rng.uniform(0, 14)
     return Lesion(tuple(lobes), kind, rng.uniform(0.15, 0.6), 0.35, oedema, rng.uniform(0, 0.5), False)
+
+
+def _satellites(center: np.ndarray, radius: float, rng: np.random.Generator) -> list[tuple[np.ndarray, float]]:
+    """One or two foci beside the main one, with a gap between: parts of the same tumor, as readers outline them."""
+    foci = []
+    for _ in range(rng.integers(1, 3)):
+        small = max(2.0, radius * rng.uniform(0.2, 0.7))
+        way = rng.normal(size=3)
+        foci.append((center + way / np.linalg.norm(way) * (1.2 * radius + small + rng.uniform(1, 12)), small))
+    return foci
 
 
 def _metastasis(places: Places, rng: np.random.Generator) -> Lesion | None:

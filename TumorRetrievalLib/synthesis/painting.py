@@ -50,6 +50,11 @@ _HEAD = {
 """Mean intensities relative to white matter."""
 
 
+_CAVITY = {"t1c": (0.18, 0.4), "flair": (0.08, 0.45)}
+_BLOOD = {"t1c": (1.2, 2.0), "flair": (0.3, 1.7)}
+"""Necrosis that is as dark as CSF in both images, and blood in it; relative to white matter."""
+
+
 def draw_style(rng: np.random.Generator) -> Style:
     """A style for a training scan: a third wide contrasts, a third with the head, artefacts in three of five."""
     return Style(wide=bool(rng.random() < 0.35), head=bool(rng.random() < 0.35), artefacts=bool(rng.random() < 0.6))
@@ -63,12 +68,17 @@ def paint(
     :returns: "t1c" and "flair", float32 (X, Y, Z), white matter near 1 before artefacts, 0 where there is no signal.
     """
     textures = [SmoothField(generator, scale).on(axes) for scale in (7.0, 12.0, 24.0)]
+    cavity, bleeding = rng.random() < 0.15, rng.random() < 0.1
     painted = {}
     for channel in ("t1c", "flair"):
         ranges = (_WIDE if style.wide else _NARROW)[channel]
         look = {name: float(rng.uniform(*bounds)) for name, bounds in ranges.items()}
         if channel == "t1c" and rng.random() < 0.12:
             look["enhancing"] = float(rng.uniform(1.1, 1.5))
+        if cavity:
+            look["necrosis"] = float(rng.uniform(*_CAVITY[channel]))
+        if bleeding:
+            look["blood"] = float(rng.uniform(*_BLOOD[channel]))
         image = _paint_brain(geometry, channel, look, textures, rng)
         image = image * geometry.brain
         if style.head:
@@ -102,6 +112,8 @@ def _paint_brain(
         value = look[name] * (1 + roughness * fine + roughness * middle)
         if label == NONENHANCING and rng.random() < 0.5:
             value = value * 0.6 + 0.4 * image
+        if label == NECROSIS and "blood" in look:
+            value = torch.where(middle > 0.6, look["blood"] * (1 + roughness * fine), value)
         image = torch.where(geometry.label == label, value, image)
     return image.clamp(min=0)
 

@@ -1,6 +1,6 @@
 """Draws a planned patient on a raster: tissue, tumors and oedema with exact masks, before any contrast is chosen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ NECROSIS, OEDEMA, NONENHANCING, ENHANCING = 1, 2, 3, 4
 
 _OEDEMA_MM = 2.5
 """Resolution at which the spread of oedema is computed; its edge is smooth, so no finer is needed."""
+
+
+_SPARES_CORTEX = 0.65
+_CORTEX_NOISE = 0.15
 
 
 @dataclass(frozen=True)
@@ -180,11 +184,14 @@ class _LesionRaster:
         self.label[core & (self._noise(7.0) > self.rng.uniform(0.3, 1.2)) & (depth > 2)] = NECROSIS
 
     def spread_oedema(self, tissue: torch.Tensor, inside: torch.Tensor) -> None:
-        """Let oedema run out from the core, fastest along white matter and hardly across CSF."""
+        """Let oedema run out from the core, fastest along white matter and hardly across CSF.
+
+        In most tumors it ends at the cortex: on a FLAIR its outline has the fingers of the white matter.
+        """
         reach = self.lesion.oedema_mm
         if reach <= 0:
             return
-        gray_share = float(self.rng.uniform(0.2, 0.6))
+        gray_share = float(self.rng.uniform(0.05, 0.6))
         shape = [max(4, int(np.ceil((float(a[-1] - a[0])) / _OEDEMA_MM)) + 1) for a in self.axes]
         coarse = F.interpolate(tissue[None, :3], size=shape, mode="trilinear", align_corners=True)[0]
         coarse_axes = tuple(torch.linspace(float(a[0]), float(a[-1]), n) for a, n in zip(self.axes, shape, strict=True))
@@ -194,7 +201,10 @@ class _LesionRaster:
         spread = _spread(core, _OEDEMA_MM / (reach * speed), int(1.6 * reach / _OEDEMA_MM) + 2)
         spread = _resized(spread, self.strength.shape)
         core_here = self.strength > 0
-        oedema = (spread > 0.03) & inside & (tissue[0] + tissue[1] > 0.3) & ~core_here
+        faintest = self.rng.uniform(0.03, 0.3)
+        oedema = (spread > faintest) & inside & (tissue[0] + tissue[1] > 0.3) & ~core_here
+        if self.rng.random() < _SPARES_CORTEX:
+            oedema &= tissue[1] + _CORTEX_NOISE * self._noise(6.0) > tissue[0] * self.rng.uniform(0.5, 1.2)
         self.label[oedema] = OEDEMA
         self.strength = torch.where(core_here, self.strength, spread * oedema)
 
@@ -230,6 +240,13 @@ def _spread(start: torch.Tensor, cost: torch.Tensor, steps: int) -> torch.Tensor
             price = cost
         field = torch.maximum(field, widest - price)
     return field.clamp(0, 1)
+
+
+def healed(geometry: Geometry) -> Geometry:
+    """The same patient without tumors and oedema; the tissue that was pushed aside stays where it is."""
+    nothing = torch.zeros_like(geometry.label)
+    brain = geometry.gray + geometry.white + geometry.csf > 0
+    return replace(geometry, label=nothing, lesion=nothing, oedema=torch.zeros_like(geometry.oedema), brain=brain)
 
 
 def cropped(geometry: Geometry, region: tuple[slice, slice, slice]) -> Geometry:

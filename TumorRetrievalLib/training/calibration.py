@@ -50,7 +50,7 @@ def calibrate(network: DefaultNetwork, bank: GeometryBank, seed: int = 1) -> Cal
     thresholds, measured, intervals = {}, {}, {}
     logits, types = [], []
     for around, share in (("core", 1.0), ("whole", 0.0)):
-        crops = PaintedCrops(bank, 64, seed, SampleMix(no_box=0.0, around_core=share))
+        crops = PaintedCrops(bank, 64, seed, SampleMix(no_box=0.0, around_core=share, healthy=0.0))
         scores: dict[str, list[np.ndarray]] = {"core": [], "whole": []}
         for number in range(SAMPLES):
             batch = collate([crops[number]]).to(device)

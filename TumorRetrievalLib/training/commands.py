@@ -12,7 +12,7 @@ from TumorRetrievalLib.cohort.labels import ALLOWED
 from TumorRetrievalLib.errors import UnknownLabel
 from TumorRetrievalLib.networks.default import DefaultNetwork
 from TumorRetrievalLib.networks.pisov import PisovNetwork
-from TumorRetrievalLib.networks.weights import save_model
+from TumorRetrievalLib.networks.weights import save_model, start_from
 from TumorRetrievalLib.synthesis.bank import GeometryBank, fill_bank
 from TumorRetrievalLib.training import calibration, paper_samples, samples
 from TumorRetrievalLib.training.med3d import med3d_task
@@ -48,6 +48,10 @@ def train_recipe(name: str, out: Path, *, progress: Progress | None = None, **as
     recipe = task.recipe
     if request.minutes is not None or request.steps is not None:
         recipe = replace(recipe, max_minutes=request.minutes, max_steps=request.steps)
+    began = {}
+    if request.start is not None:
+        began = {"started_from": start_from(task.network, request.start)}
+        recipe = recipe.continued()
     run = train_within_memory(
         task.network,
         task.batches,
@@ -60,14 +64,15 @@ def train_recipe(name: str, out: Path, *, progress: Progress | None = None, **as
     if not this_team().leads:
         return model
     measured = task.measure(run, lambda f, m: report(0.9 + 0.1 * f, m))
+    provenance = run.provenance() | began
     common = {
         "name": f"{name}-{run.steps}",
         "trained_on": task.data,
-        "training": run.provenance(),
+        "training": provenance,
         "research_use_only": True,
     }
     save_model(model, run.network, common | task.contract | measured.contract)
-    card = model_card(run.network, run.provenance(), data=task.data, metrics=measured.metrics, failures=task.failures)
+    card = model_card(run.network, provenance, data=task.data, metrics=measured.metrics, failures=task.failures)
     write_card(model, card)
     return model
 

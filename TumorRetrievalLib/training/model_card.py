@@ -37,6 +37,7 @@ def model_card(
         "steps": steps,
         "epochs": provenance.get("epochs"),
         "crops": provenance.get("crops"),
+        "started_from": provenance.get("started_from"),
         "batch": f"{recipe['batch_size']}" + (f" x {' x '.join(map(str, edges))} voxels" if edges else ""),
         "hours": round(provenance["minutes"] / 60, 3),
         "device": provenance["device"],

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 
 COSINE_FLOOR = 0.01
+CONTINUED_RATE = 2 / 3
 SMALLEST_CROP = 32
 """Voxels. Below, a crop shows too little around a tumor to learn from."""
 
@@ -81,6 +82,10 @@ class Recipe:
         if edges == self.edges:
             return None
         return replace(self, crop=edges[0] if isinstance(self.crop, int) else edges)
+
+    def continued(self) -> "Recipe":
+        """The same for weights that are trained already: the full rate would first undo what they have learned."""
+        return replace(self, learning_rate=self.learning_rate * CONTINUED_RATE)
 
     def to_json(self) -> dict:
         """The recipe as plain JSON values."""

@@ -18,7 +18,7 @@ from TumorRetrievalLib.networks.batch import Batch
 from TumorRetrievalLib.synthesis.bank import CROP, Drawing, GeometryBank
 from TumorRetrievalLib.synthesis.fields import axes_of, streams
 from TumorRetrievalLib.synthesis.painting import draw_style, paint
-from TumorRetrievalLib.synthesis.raster import Geometry, cropped
+from TumorRetrievalLib.synthesis.raster import Geometry, cropped, healed
 from TumorRetrievalLib.training.team import this_team
 
 ENHANCEMENT = ("ring", "solid", "patchy", "none", "cystic")
@@ -27,6 +27,9 @@ ENHANCEMENT = ("ring", "solid", "patchy", "none", "cystic")
 _ENHANCEMENT_OF_KIND = {
     "ring": 0, "solid": 1, "homogeneous": 1, "patchy": 2, "nonenhancing": 3, "cystic": 4,
 }  # fmt: skip
+
+UNKNOWN = -1
+"""A label that the loss leaves out."""
 
 TASKS = {"type": len(TYPES), "enhancement": len(ENHANCEMENT)}
 
@@ -38,11 +41,15 @@ class SampleMix:
     :param no_flair: FLAIR is missing.
     :param no_box: no box is drawn; then every tumor in sight has to be outlined.
     :param around_core: of the drawn boxes, the share around the core (the rest around everything).
+    :param healthy: there is no tumor and no box, and nothing is to be outlined.
+    :param together: of the patients with several tumors in sight, the share with one box around all of them.
     """
 
     no_flair: float = 0.33
-    no_box: float = 0.1
+    no_box: float = 0.15
     around_core: float = 0.6
+    healthy: float = 0.05
+    together: float = 0.15
 
 
 class PaintedCrops(Dataset):
@@ -65,6 +72,8 @@ class PaintedCrops(Dataset):
         origin = rng.integers(0, CROP - self.crop + 1, 3)
         region = tuple(slice(int(a), int(a) + self.crop) for a in origin)
         geometry = cropped(geometry, region)
+        if rng.random() < self.mix.healthy:
+            geometry = healed(geometry)
         axes = tuple(a[part] for a, part in zip(axes_of(drawing.grid), region, strict=True))
         painted = paint(geometry, axes, draw_style(rng), rng, generator)
         return assemble(drawing, geometry, painted, rng, self.mix)
@@ -86,10 +95,12 @@ def assemble(
 ) -> tuple[torch.Tensor, torch.Tensor, list[int], dict[str, int]]:
     """Draw the box, normalise, choose what the network has to answer."""
     mine = geometry.lesion == drawing.focus
+    if rng.random() < mix.together:
+        mine = geometry.lesion > 0
     core, whole = (geometry.core & mine).numpy(), ((geometry.label > 0) & mine).numpy()
     around_core = rng.random() < mix.around_core
     box = drawn_box(core if around_core or not whole.any() else whole, rng)
-    prompted = rng.random() >= mix.no_box
+    prompted = rng.random() >= mix.no_box and whole.any()
     inside = np.zeros(core.shape, np.float32)
     inside[tuple(slice(a, b) for a, b in zip(box[::2], box[1::2], strict=True))] = 1.0
     brain = geometry.brain.numpy() if rng.random() < 0.8 else None
@@ -107,6 +118,8 @@ def assemble(
         image, masks = image[:, ::-1], masks[:, ::-1]
         box = [core.shape[0] - box[1], core.shape[0] - box[0], *box[2:]]
     labels = {"type": TYPES.index(drawing.tumor_type), "enhancement": _ENHANCEMENT_OF_KIND[drawing.kind]}
+    if not geometry.label.any():
+        labels = dict.fromkeys(labels, UNKNOWN)
     return torch.from_numpy(image.copy()), torch.from_numpy(masks.copy()), box, labels
 
 

@@ -23,6 +23,7 @@ class TrainingRequest:
     :param out: folder of the run.
     :param data: a manifest, or SYNTHETIC.
     :param minutes: :param steps: the budget, instead of the recipe's own.
+    :param start: a model folder whose weights are trained further; None = fresh weights.
     :param drawings: patients that are drawn for the recipe "default" before training begins.
     :param size: one of SIZES; None = as published where there is a GPU, else small.
     :param cases: where prepared scans are kept; None = in `out`.
@@ -38,6 +39,7 @@ class TrainingRequest:
     data: str = SYNTHETIC
     minutes: float | None = None
     steps: int | None = None
+    start: Path | None = None
     drawings: int = 3000
     size: str | None = None
     cases: Path | None = None

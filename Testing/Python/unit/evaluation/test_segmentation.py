@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from TumorRetrievalLib.errors import UnreadableFile
-from TumorRetrievalLib.evaluation.segmentation import SCORES, dice, evaluate_segmentation, exact_box, otsu_threshold
+from TumorRetrievalLib.evaluation.segmentation import SCORES, dice, drawn_box, evaluate_segmentation, otsu_threshold
 from TumorRetrievalLib.imaging.volume import Grid
 from TumorRetrievalLib.synthesis.scan import synthesize
 
@@ -28,16 +28,18 @@ def test_otsu_finds_the_valley_between_two_classes():
     assert 12 < otsu_threshold(values) < 18
 
 
-def test_the_exact_box_holds_the_mask_and_nothing_more():
+def test_the_drawn_box_holds_the_mask_and_a_margin():
     mask = np.zeros((10, 12, 14), bool)
     mask[2:5, 3:9, 7:8] = True
     grid = Grid(mask.shape, np.diag([1.0, 2.0, 3.0, 1.0]))
 
-    box = exact_box(mask, grid)
+    box, exact = drawn_box(mask, grid, 0.1), drawn_box(mask, grid, 0.0)
 
-    np.testing.assert_allclose(box.size, (3, 12, 3))
-    assert box.voxel_hull(grid) == (slice(2, 5), slice(3, 9), slice(7, 8))
-    assert exact_box(np.zeros_like(mask), grid) is None
+    np.testing.assert_allclose(exact.size, (3, 12, 3))
+    np.testing.assert_allclose(box.size, 1.1 * exact.size)
+    np.testing.assert_allclose(box.center, exact.center)
+    assert exact.voxel_hull(grid) == (slice(2, 5), slice(3, 9), slice(7, 8))
+    assert drawn_box(np.zeros_like(mask), grid) is None
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,8 @@ def test_every_score_is_there_for_every_case_with_a_mask(cases, tiny_model, tmp_
 
     assert set(result["cases"]) == {"one"}
     assert set(result["cases"]["one"]) == set(SCORES) == set(result["mean"])
-    assert all(0 <= value <= 1 for value in result["mean"].values())
+    assert all(0 <= value <= 1 for score, value in result["mean"].items() if score != "false_boxes")
+    assert result["mean"]["false_boxes"] == int(result["mean"]["false_boxes"]) >= 0 and result["margin"] == 0.1
     # The box of a round tumor is filled by its ellipsoid to about pi / 6, so the ellipsoid is a strong baseline.
     assert result["mean"]["ellipsoid_core_in_box"] > 0.5
     assert json.loads((tmp_path / "scores.json").read_text()) == result

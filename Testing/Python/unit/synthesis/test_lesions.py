@@ -93,6 +93,18 @@ def test_no_two_tumors_of_a_patient_touch(plan_of):
     assert min(gaps) > 3
 
 
+def test_some_gliomas_have_foci_apart_from_the_main_one_and_reach_as_far(plan_of):
+    apart = []
+    for seed in range(1, 41):
+        lesion = plan_of("glioma", seed).lesions[0]
+        (center, radius), *others = lesion.lobes
+        gaps = [float(np.linalg.norm(c - center)) - radius - r for c, r in others]
+        apart.append(any(gap > 0.1 * radius for gap in gaps))
+        assert all(radius + gap + 2 * r <= lesion.radius + 1e-6 for gap, (_, r) in zip(gaps, others, strict=True))
+
+    assert 2 <= sum(apart) <= 16
+
+
 def test_a_head_without_room_gets_fewer_tumors_instead_of_running_forever(plan_of):
     assert 1 <= len(plan_of("pituitary adenoma", 1, 6).lesions) < 6
 

@@ -6,7 +6,7 @@ import torch
 
 from TumorRetrievalLib.synthesis.fields import streams
 from TumorRetrievalLib.synthesis.painting import Style, draw_style, paint
-from TumorRetrievalLib.synthesis.raster import ENHANCING, OEDEMA
+from TumorRetrievalLib.synthesis.raster import ENHANCING, NECROSIS, OEDEMA
 from TumorRetrievalLib.synthesis.surroundings import AIR, BONE, FAT, FLUID, MARROW, MUSCLE
 
 STYLES = [Style(*choices) for choices in product((False, True), repeat=3)]
@@ -66,6 +66,17 @@ def test_what_enhances_is_brighter_than_white_matter_on_t1c_and_oedema_on_flair(
     assert np.mean(ratio("t1c", ENHANCING)) > 1.15
     assert min(ratio("flair", OEDEMA)) > 1.1
     assert max(ratio("t1c", OEDEMA)) < 1.05
+
+
+def test_some_necrosis_is_as_dark_as_fluid_in_both_images_and_some_bleeds(glioma, coarse_axes):
+    scans = [painted(glioma, coarse_axes, PLAIN, seed) for seed in range(40)]
+    white, dead = away_from_tumor(glioma), glioma.label == NECROSIS
+    level = {c: [s[c][dead] / s[c][white].median() for s in scans] for c in ("t1c", "flair")}
+
+    cavities = [float(t.median()) < 0.45 and float(f.median()) < 0.5 for t, f in zip(*level.values(), strict=True)]
+    bleeding = [float((t > 1.15).float().mean()) > 0.1 for t in level["t1c"]]
+    assert 1 <= sum(cavities) <= 14
+    assert 1 <= sum(bleeding) <= 12
 
 
 def test_a_third_of_the_training_styles_is_wide_a_third_has_the_head_most_have_artefacts():

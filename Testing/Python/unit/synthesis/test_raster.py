@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from TumorRetrievalLib.imaging.volume import Grid
-from TumorRetrievalLib.synthesis.raster import ENHANCING, NECROSIS, OEDEMA, cropped, rasterise
+from TumorRetrievalLib.synthesis.raster import ENHANCING, NECROSIS, OEDEMA, cropped, healed, rasterise
 
 
 def centres(grid: Grid, mask: torch.Tensor) -> np.ndarray:
@@ -133,3 +133,11 @@ def test_cutting_a_drawn_patient_cuts_everything_alike(glioma):
     assert torch.equal(part.label, glioma.label[region])
     assert torch.equal(part.around.head, glioma.around.head[region])
     assert all(value.shape == (17, 30, 25) for value in vars(part).values() if isinstance(value, torch.Tensor))
+
+
+def test_a_healed_patient_has_the_same_brain_without_its_tumor(glioma):
+    before, after = glioma, healed(glioma)
+
+    assert before.label.any() and not after.label.any() and not after.lesion.any() and not after.oedema.any()
+    assert torch.equal(after.white, before.white) and torch.equal(after.around.vessels, before.around.vessels)
+    assert bool((before.brain >= after.brain).all()) and bool(after.brain[before.white > 0.5].all())
