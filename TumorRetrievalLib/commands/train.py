@@ -36,17 +36,26 @@ def train(
         ),
     ] = "SYNTHETIC",
     start: Annotated[
-        Path | None, typer.Option(help="Not slices or growth-...: train the weights of this model further.")
+        Path | None,
+        typer.Option("--start-from", help="Not slices or growth-...: train the weights of this model further."),
     ] = None,
     size: Annotated[
         Sizes | None,
-        typer.Option(help="plgg, med3d-unet: as published, or small; without it small where there is no GPU."),
+        typer.Option(help="pisov, plgg, med3d-unet: as published, or small; without it small where there is no GPU."),
     ] = None,
     cases: Annotated[
         Path | None, typer.Option(help="plgg, med3d-unet: keep the prepared scans here, to share them between runs.")
     ] = None,
     patients: Annotated[
         int | None, typer.Option(min=20, help="plgg, med3d-unet: synthetic patients, instead of the paper's number.")
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, help="pisov: of the feature map; the paper's are 32, 64, 96.")] = 64,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="pisov: what is trained, with commas between: some of segmentation, type, area, left_right, "
+            "front_rear, upper_lower; without it all."
+        ),
     ] = None,
     single_task: Annotated[bool, typer.Option("--single-task", help="plgg: without the genetic marker.")] = False,
     split: Annotated[int, typer.Option(min=1, max=6, help="plgg: which of the six divisions of the patients.")] = 1,
@@ -88,12 +97,14 @@ def train(
             size=None if size is None else size.value,
             cases=cases,
             patients=patients,
+            channels=channels,
             single_task=single_task,
             split=split,
             encoder=encoder,
             checkpoint=checkpoint,
             freeze=freeze,
             progress=progress,
+            **({} if tasks is None else {"tasks": tuple(tasks.replace(" ", "").split(","))}),
         )
     if this_team().leads:
         _show_card(model)
