@@ -26,14 +26,16 @@ def paper_loss(output: Output, batch: Batch, task_weights: Mapping[str, float]) 
     The segmentation term is the mean over the voxels of the masks that are known.
 
     :param task_weights: task -> its weight (the paper: 1e-3 for each); a task that is not named is not trained.
+        Only "segmentation" is trained, with the paper's weight of 1, unless it is named with another.
     :returns: the total (a scalar with a gradient) and its unweighted parts, detached, by name.
     """
     known = batch.mask_known[:, :, None, None, None].expand_as(batch.masks)
     voxels = functional.binary_cross_entropy_with_logits(output.masks.float(), batch.masks, reduction="none")
     segmentation = torch.where(known, voxels, 0).sum() / known.sum().clamp(min=1)
-    total = PAPER_SEGMENTATION_WEIGHT * segmentation
+    weights = {"segmentation": PAPER_SEGMENTATION_WEIGHT, **task_weights}
+    total = weights.pop("segmentation") * segmentation
     parts = {"segmentation": segmentation.detach()}
-    for task, weight in task_weights.items():
+    for task, weight in weights.items():
         cross_entropy = _cross_entropy(output, batch, task)
         total = total + weight * cross_entropy
         parts[task] = cross_entropy.detach()

@@ -17,8 +17,10 @@ from TumorRetrievalLib.synthesis.bank import GeometryBank, fill_bank
 from TumorRetrievalLib.training import calibration, paper_samples, samples
 from TumorRetrievalLib.training.med3d import med3d_task
 from TumorRetrievalLib.training.model_card import model_card, write_card
+from TumorRetrievalLib.training.pisov import SPACING_MM, pisov_recipe
+from TumorRetrievalLib.training.pisov import TASKS as SOLVABLE
 from TumorRetrievalLib.training.plgg import plgg_task
-from TumorRetrievalLib.training.recipes import DEFAULT, PISOV, RECIPES
+from TumorRetrievalLib.training.recipes import DEFAULT, RECIPES
 from TumorRetrievalLib.training.task import SYNTHETIC, Measured, Progress, TrainingRequest, TrainingTask
 from TumorRetrievalLib.training.team import this_team
 from TumorRetrievalLib.training.trainer import TrainingRun, train_within_memory
@@ -116,22 +118,28 @@ def default_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
 def pisov_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
     """The network of Pisov et al. 2018 on patches of synthetic patients."""
     _require_synthetic("pisov", request)
-    torch.manual_seed(PISOV.seed)
+    recipe = pisov_recipe(request.size, request.channels, request.tasks)
+    spacing = SPACING_MM[request.size]
+    classes = {task: count for task, count in paper_samples.TASKS.items() if task in request.tasks}
+    torch.manual_seed(recipe.seed)
     return TrainingTask(
-        network=PisovNetwork(tasks=paper_samples.TASKS),
-        recipe=PISOV,
+        network=PisovNetwork(request.channels, tasks=classes),
+        recipe=recipe,
         batches=lambda recipe: paper_samples.paper_batches(
-            paper_samples.PaperPatches(recipe.crop, recipe.seed), recipe.batch_size, _workers()
+            paper_samples.PaperPatches(recipe.crop, recipe.seed, spacing=spacing), recipe.batch_size, _workers()
         ),
         contract={
-            "labels": {task: list(ALLOWED[task]) for task in paper_samples.TASKS},
+            "labels": {task: list(ALLOWED[task]) for task in classes},
             "channels": ["t1c"],
             "masks": ["tumor_core"],
-            "spacing_mm": [1.0, 1.0],
+            "solved_tasks": [task for task in SOLVABLE if task in request.tasks],
+            "size": request.size,
+            "crop": recipe.crop,
+            "spacing_mm": [spacing, spacing],
             "normalisation": "brain of the patch to median 0, spread 1",
         },
         data=TRAINED_ON,
-        failures=("Nothing is measured by the training itself: `evaluate retrieval` does that.",),
+        failures=("Nothing is measured by the training itself: `evaluate pisov` does that.",),
         measure=lambda run, progress: Measured(),
     )
 

@@ -1,4 +1,4 @@
-"""Training samples for the network of Pisov et al. 2018: whole 1 mm patches of T1c with all their tumors.
+"""Training samples for the network of Pisov et al. 2018: whole patches of T1c with all their tumors.
 
 The paper's patients are not public. Synthetic ones of the same composition take their place: 80 % of a cohort with the
 shares of its Table 1, whose seeds no index uses.
@@ -15,15 +15,17 @@ from TumorRetrievalLib.imaging.intensity import normalise_crop
 from TumorRetrievalLib.imaging.volume import Grid
 from TumorRetrievalLib.networks.batch import Batch
 from TumorRetrievalLib.synthesis.fields import axes_of, streams
-from TumorRetrievalLib.synthesis.lesions import plan_case
+from TumorRetrievalLib.synthesis.lesions import CasePlan, plan_case
 from TumorRetrievalLib.synthesis.painting import draw_style, paint
 from TumorRetrievalLib.synthesis.raster import rasterise
 from TumorRetrievalLib.synthesis.scan import atlas_position
 from TumorRetrievalLib.training.samples import count_from, one_thread
 
 FIRST_SEED = 2_000_000
+COHORT = 989
+"""Patients of the paper."""
 PATIENTS = 791
-"""80 % of the paper's 989 patients."""
+"""80 % of them, to train on: the first. All is drawn from a patient's number, so the rest is a random fifth."""
 SHARES = {"metastasis": 399 / 989, "meningioma": 339 / 989, "schwannoma": 251 / 989}
 TASKS = {label: len(values) for label, values in ALLOWED.items()}
 
@@ -31,11 +33,12 @@ TASKS = {label: len(values) for label, values in ALLOWED.items()}
 class PaperPatches(Dataset):
     """Endless patches: number n shows a patient, a tumor and an offset drawn from the n-th random number of `seed`.
 
-    :param crop: edge in voxels of 1 mm; the paper's is 120.
+    :param crop: edge in voxels; the paper's is 120.
+    :param spacing: edge of a voxel in mm; the paper's are 0.94 x 0.94 x 1.
     """
 
-    def __init__(self, crop: int = 120, seed: int = 0, patients: int = PATIENTS):
-        self.crop, self.seed, self.patients = crop, seed, patients
+    def __init__(self, crop: int = 120, seed: int = 0, patients: int = PATIENTS, spacing: float = 1.0):
+        self.crop, self.seed, self.patients, self.spacing = crop, seed, patients, spacing
 
     def __len__(self) -> int:
         return 1 << 40
@@ -43,14 +46,12 @@ class PaperPatches(Dataset):
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, list[list[int]], list[dict[str, int]]]:
         """(T1c (1, n, n, n), mask (1, n, n, n), a box per tumor that lies wholly in the patch, their labels)."""
         rng, generator = streams(self.seed, f"patch {number}")
-        patient = FIRST_SEED + int(rng.integers(self.patients))
-        tumor_type = str(streams(patient, "type")[0].choice(list(SHARES), p=list(SHARES.values())))
-        plan = plan_case(patient, tumor_type)
+        plan = plan_patient(int(rng.integers(self.patients)))
         if not plan.lesions:
             return self[number + (1 << 39)]
         lesion = plan.lesions[int(rng.integers(len(plan.lesions)))]
-        room = max(0.0, self.crop / 2 - lesion.radius - 3)
-        grid = Grid.around(lesion.center + rng.uniform(-room, room, 3), 1.0, (self.crop,) * 3)
+        room = max(0.0, (self.crop / 2 - 3) * self.spacing - lesion.radius)
+        grid = Grid.around(lesion.center + rng.uniform(-room, room, 3), self.spacing, (self.crop,) * 3)
         geometry = rasterise(plan, grid)
         image = paint(geometry, axes_of(grid), draw_style(rng), rng, generator)["t1c"].numpy()
         nothing = np.zeros(image.shape, bool)
@@ -58,15 +59,22 @@ class PaperPatches(Dataset):
         boxes, labels = [], []
         core, lesion_of = geometry.core.numpy(), geometry.lesion.numpy()
         for index in range(1, len(plan.lesions) + 1):
-            box = _box_inside(core & (lesion_of == index))
+            box = box_inside(core & (lesion_of == index))
             if box is not None:
                 boxes.append(box)
                 middle = grid.to_world((np.array(box[::2]) + np.array(box[1::2]) - 1) / 2)
-                labels.append(_labels(tumor_type, atlas_position(plan, middle)))
+                labels.append(_labels(plan.tumor_type, atlas_position(plan, middle)))
         return torch.from_numpy(image[None]), torch.from_numpy(core[None].astype(np.float32)), boxes, labels
 
 
-def _box_inside(mask: np.ndarray) -> list[int] | None:
+def plan_patient(number: int) -> CasePlan:
+    """The patient of a number below `COHORT`."""
+    seed = FIRST_SEED + number
+    tumor_type = str(streams(seed, "type")[0].choice(list(SHARES), p=list(SHARES.values())))
+    return plan_case(seed, tumor_type)
+
+
+def box_inside(mask: np.ndarray) -> list[int] | None:
     """Half-open ranges around a mask, or None if it is empty or reaches the border."""
     box = []
     for axis in range(3):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from TumorRetrievalLib.training.pisov import TASKS as PISOV_TASKS
 from TumorRetrievalLib.training.recipes import Recipe
 from TumorRetrievalLib.training.trainer import Batches, Loss, TrainingRun
 
@@ -32,6 +33,8 @@ class TrainingRequest:
     :param encoder: med3d-unet: depth of the encoders.
     :param checkpoint: med3d-unet: MedicalNet's weights for them.
     :param freeze: med3d-unet: keep the encoders as the checkpoint has them.
+    :param channels: pisov: of the feature map.
+    :param tasks: pisov: what is trained, some of `training.pisov.TASKS`.
     :param patients: how many synthetic patients; None = as many as the paper had.
     """
 
@@ -48,6 +51,8 @@ class TrainingRequest:
     encoder: int = 10
     checkpoint: Path | None = None
     freeze: bool = False
+    channels: int = 64
+    tasks: tuple[str, ...] = PISOV_TASKS
     patients: int | None = None
 
 

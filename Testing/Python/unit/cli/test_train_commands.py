@@ -63,3 +63,9 @@ def test_a_seventh_split_and_another_size_are_wrong_usage(asked, monkeypatch, tm
 def test_markers_cannot_be_evaluated_without_models_and_the_way_to_them_is_told(monkeypatch, tmp_path, capsys):
     assert run(monkeypatch, "evaluate", "markers", "--runs", tmp_path) == 1
     assert "train plgg" in capsys.readouterr().err
+
+
+def test_a_row_of_the_papers_tables_is_named_by_its_channels_and_tasks(asked, monkeypatch, tmp_path):
+    run(monkeypatch, "train", "pisov", "--out", tmp_path, "--channels", "32", "--tasks", "segmentation, type")
+
+    assert asked["channels"] == 32 and asked["tasks"] == ("segmentation", "type")
