@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 
 from TumorRetrievalLib.cohort.case import Case, MaskLabels, SyntheticRecipe, Tumor
+from TumorRetrievalLib.cohort.foci import find_foci, masks_of
 from TumorRetrievalLib.cohort.labels import describe_position
 from TumorRetrievalLib.cohort.measure import measure_tumor
-from TumorRetrievalLib.engine.foci import find_foci, masks_of
 from TumorRetrievalLib.engine.outline import merge, outline_tumor
 from TumorRetrievalLib.engine.parts import EmbeddedCase
 from TumorRetrievalLib.engine.patient import Patient, open_patient
@@ -19,9 +19,9 @@ from TumorRetrievalLib.errors import InvalidBox, InvalidImage
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_labels
 from TumorRetrievalLib.imaging.resample import resample_labels
+from TumorRetrievalLib.imaging.tumor_crop import Scan, voxels_inside
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT
-from TumorRetrievalLib.retrieval.crop import Scan, voxels_inside
 from TumorRetrievalLib.retrieval.embedder import TumorReader
 from TumorRetrievalLib.retrieval.embedding import TumorFacts, embed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.case import Case, SyntheticRecipe
-from TumorRetrievalLib.engine.foci import masks_of
+from TumorRetrievalLib.cohort.foci import masks_of
 from TumorRetrievalLib.errors import CannotWrite, InvalidImage, TumorRetrievalError, UnreadableFile
 from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file

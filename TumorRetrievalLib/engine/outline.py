@@ -6,8 +6,8 @@ import numpy as np
 
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.resample import resample
+from TumorRetrievalLib.imaging.tumor_crop import voxels_inside
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
-from TumorRetrievalLib.retrieval.crop import voxels_inside
 from TumorRetrievalLib.retrieval.embedder import Reading, TumorReader
 
 _LEEWAY = 1.2

@@ -13,11 +13,11 @@ from TumorRetrievalLib.errors import RegistrationFailed
 from TumorRetrievalLib.imaging.atomic import file_state
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.files import read_volume
+from TumorRetrievalLib.imaging.tumor_crop import Scan
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
 from TumorRetrievalLib.registration.affine import register_to_atlas
 from TumorRetrievalLib.registration.alignment import AtlasAlignment
 from TumorRetrievalLib.resources import resource
-from TumorRetrievalLib.retrieval.crop import Scan
 from TumorRetrievalLib.retrieval.embedder import Reading, TumorReader
 from TumorRetrievalLib.retrieval.embedding import TumorFacts
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from TumorRetrievalLib.engine.foci import Focus, find_foci
+from TumorRetrievalLib.cohort.foci import Focus, find_foci
 from TumorRetrievalLib.engine.outline import merge, outline_tumor, threshold_masks
 from TumorRetrievalLib.engine.patient import Patient
 from TumorRetrievalLib.imaging.box import Box

@@ -20,10 +20,10 @@ from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.evaluation.neighbours import LABELS, K, similarity_matrix, vote
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.resample import resample_labels
+from TumorRetrievalLib.imaging.tumor_crop import Scan
 from TumorRetrievalLib.resources import resource
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_WEIGHTS
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
-from TumorRetrievalLib.retrieval.crop import Scan
 from TumorRetrievalLib.retrieval.embedder import TumorReader
 from TumorRetrievalLib.retrieval.embedding import TumorFacts, embed, model_identity
 

@@ -13,10 +13,10 @@ import torch
 
 from TumorRetrievalLib.errors import WeightsError
 from TumorRetrievalLib.imaging.box import Box
+from TumorRetrievalLib.imaging.tumor_crop import COARSEST_MM, CROP, Crop, Scan, crop_spacing, cut_crop, voxels_inside
 from TumorRetrievalLib.imaging.volume import Grid, Volume
 from TumorRetrievalLib.networks.device import mixed_precision, run_with_fallback
 from TumorRetrievalLib.networks.weights import LoadedModel, load_model
-from TumorRetrievalLib.retrieval.crop import COARSEST_MM, CROP, Crop, Scan, crop_spacing, cut_crop, voxels_inside
 
 _SEEN = 0.5
 """Probability of whole tumor above which a voxel is seen without a box."""

@@ -7,8 +7,8 @@ from TumorRetrievalLib.engine.familiar import LEAST_SEEN
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
+from TumorRetrievalLib.imaging.tumor_crop import Scan
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
-from TumorRetrievalLib.retrieval.crop import Scan
 
 OEDEMA = 2
 QUICK, MORE = ("BRATS2013_pat0001", "TCGA-DU-7294"), (

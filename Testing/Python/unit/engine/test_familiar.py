@@ -8,8 +8,8 @@ import pytest
 from TumorRetrievalLib.engine.familiar import LEAST_SEEN, Familiarity
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.imaging.resample import resample_labels
+from TumorRetrievalLib.imaging.tumor_crop import Scan
 from TumorRetrievalLib.imaging.volume import Volume
-from TumorRetrievalLib.retrieval.crop import Scan
 from TumorRetrievalLib.retrieval.familiarity import BestMatch
 
 

@@ -9,8 +9,8 @@ from TumorRetrievalLib.engine.find_growth import grow_gliomas
 from TumorRetrievalLib.engine.outline import Outline
 from TumorRetrievalLib.engine.patient import Patient
 from TumorRetrievalLib.errors import Cancelled, InvalidTumorMask
+from TumorRetrievalLib.imaging.tumor_crop import Scan
 from TumorRetrievalLib.imaging.volume import Volume
-from TumorRetrievalLib.retrieval.crop import Scan
 
 GLIOMA, MENINGIOMA = {"glioma": 0.7, "meningioma": 0.3}, {"glioma": 0.2, "meningioma": 0.8}
 

@@ -47,30 +47,55 @@ def masks_of(labels: LabelMap, meaning: MaskLabels | None) -> tuple[LabelMap, La
     return core, whole
 
 
-def find_foci(core: LabelMap, whole: LabelMap, smallest_ml: float = SMALLEST_ML) -> list[Focus]:
-    """The tumors of a segmentation, the largest first.
+@dataclass(frozen=True, eq=False)
+class NumberedFoci:
+    """The tumors of a segmentation as numbers from 1 on, the largest first.
+
+    :param around: "core", or "whole" where only oedema is drawn.
+    :param parts: which tumor's core (or, then, whole tumor) a voxel is of, 0 = none; on the segmentation's grid.
+    :param whole: which tumor's core or oedema it is of.
+    :param count: how many there are.
+    """
+
+    around: str
+    parts: LabelMap
+    whole: LabelMap
+    count: int
+
+
+def number_foci(core: LabelMap, whole: LabelMap, smallest_ml: float = SMALLEST_ML) -> NumberedFoci:
+    """The tumors of a segmentation, told apart.
 
     The oedema of tumors that share it is divided: each voxel goes to the nearest core. Oedema that reaches no core
     counts for none, unless no core is drawn at all: then its parts are the tumors.
 
     :param core: :param whole: on one grid; empty masks give no tumor.
+    :param smallest_ml: smaller parts are left out, unless nothing else is there.
     """
     around, drawn = ("core", core) if core.data.any() else ("whole", whole)
     parts, count = _parts(drawn)
     if count == 0:
-        return []
+        return NumberedFoci(around, *(LabelMap(parts, drawn.affine),) * 2, 0)
     volumes = np.bincount(parts.ravel(), minlength=count + 1)[1:] * drawn.grid.voxel_ml
     order = np.argsort(-volumes, kind="stable")
     kept = [number for number in order if volumes[number] >= smallest_ml] or [order[0]]
-    parts = np.isin(parts, np.array(kept) + 1) * parts
-    oedema = _divided(parts, whole) if around == "core" else parts
+    new_number = np.zeros(count + 1, parts.dtype)
+    new_number[np.array(kept) + 1] = np.arange(1, len(kept) + 1)
+    parts = new_number[parts]
+    divided = _divided(parts, whole) if around == "core" else parts
+    return NumberedFoci(around, LabelMap(parts, drawn.affine), LabelMap(divided, drawn.affine), len(kept))
+
+
+def find_foci(core: LabelMap, whole: LabelMap, smallest_ml: float = SMALLEST_ML) -> list[Focus]:
+    """The tumors of a segmentation, measured, the largest first; arguments as in `number_foci`."""
+    found = number_foci(core, whole, smallest_ml)
     return [
         Focus(
-            around,
-            measure_tumor(LabelMap(parts == number + 1, drawn.affine)),
-            float(np.count_nonzero(oedema == number + 1)) * drawn.grid.voxel_ml,
+            found.around,
+            measure_tumor(LabelMap(found.parts.data == number, core.affine)),
+            float(np.count_nonzero(found.whole.data == number)) * core.grid.voxel_ml,
         )
-        for number in kept
+        for number in range(1, found.count + 1)
     ]
 
 

@@ -5,8 +5,7 @@ from scipy.spatial.transform import Rotation
 from TumorRetrievalLib.errors import BoxOutsideVolume, InvalidBox
 from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.imaging.intensity import LOWEST
-from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
-from TumorRetrievalLib.retrieval.crop import (
+from TumorRetrievalLib.imaging.tumor_crop import (
     AROUND,
     COARSEST_MM,
     CROP,
@@ -16,6 +15,7 @@ from TumorRetrievalLib.retrieval.crop import (
     cut_crop,
     voxels_inside,
 )
+from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
 
 TUMOR = Box.aligned((-28, 12, 20), (24, 18, 22))
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from TumorRetrievalLib.cohort.case import MaskLabels
-from TumorRetrievalLib.engine.foci import find_foci, masks_of
+from TumorRetrievalLib.cohort.foci import find_foci, masks_of
 from TumorRetrievalLib.imaging.volume import LabelMap
 
 
