@@ -5,9 +5,7 @@ four fifths answer; each label of a tumor is predicted from its five nearest nei
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,15 @@ from TumorRetrievalLib.cohort.splits import split_by_patient
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.engine.stability import distorted_inside
 from TumorRetrievalLib.errors import UnreadableFile
-from TumorRetrievalLib.evaluation.neighbours import LABELS, K, similarity_matrix, vote
+from TumorRetrievalLib.evaluation.neighbours import (
+    LABELS,
+    K,
+    Labelled,
+    chance,
+    nearest,
+    score_neighbours,
+    similarity_matrix,
+)
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.imaging.tumor_crop import Scan
@@ -37,15 +43,6 @@ PAPER = {
 """Table 4 of the paper, measured on its own patients: to be read beside ours, not as the same measurement."""
 
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Tumors with their embeddings: vectors of shape (n, D), labels as columns."""
-
-    vectors: np.ndarray
-    labels: dict[str, np.ndarray]
-    sizes: np.ndarray
 
 
 def evaluate_retrieval(
@@ -79,8 +76,10 @@ def evaluate_retrieval(
     weightings = {"ours": dict(DEFAULT_WEIGHTS)} | {f"{name} alone": {name: 1.0} for name in DEFAULT_WEIGHTS}
     tables = {
         name: {
-            "exact boxes": _score(exact, gallery, layout, weights),
-            "distorted boxes": _score(distorted, gallery, layout, weights),
+            kind: score_neighbours(
+                nearest(similarity_matrix(asking.vectors, gallery.vectors, layout, weights)), asking, gallery
+            )
+            for kind, asking in (("exact boxes", exact), ("distorted boxes", distorted))
         }
         for name, weights in weightings.items()
     }
@@ -90,7 +89,7 @@ def evaluate_retrieval(
         "gallery_tumors": len(gallery.sizes),
         "held_out_tumors": len(exact.sizes),
         **tables,
-        "chance": {"most frequent label": _chance(exact, gallery)},
+        "chance": {"most frequent label": chance(exact, gallery)},
         "paper": PAPER,
         "model": reader.model.sha256,
     }
@@ -133,22 +132,3 @@ def _with_distorted_boxes(
             rows.append(embed(TumorFacts(reading.appearance, reading.types, place, box.size)))
         vectors[case.id] = np.array(rows)
     return vectors
-
-
-def _score(asking: Labelled, gallery: Labelled, layout, weights: dict[str, float]) -> dict[str, float]:
-    similarity = similarity_matrix(asking.vectors, gallery.vectors, layout, weights)
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :K]
-    scores = {
-        label: round(float(np.mean([vote(gallery.labels[label][row]) for row in nearest] == asking.labels[label])), 3)
-        for label in LABELS
-    }
-    error = gallery.sizes[nearest].mean(axis=1) - asking.sizes
-    return {**scores, "linear_size_rmse_mm": round(float(np.sqrt(np.mean(error**2))), 2)}
-
-
-def _chance(asking: Labelled, gallery: Labelled) -> dict[str, float]:
-    """What the most frequent label and the mean size would score."""
-    most = {label: Counter(gallery.labels[label].tolist()).most_common(1)[0][0] for label in LABELS}
-    scores = {label: round(float(np.mean(asking.labels[label] == most[label])), 3) for label in LABELS}
-    error = gallery.sizes.mean() - asking.sizes
-    return {**scores, "linear_size_rmse_mm": round(float(np.sqrt(np.mean(error**2))), 2)}

@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 
 from TumorRetrievalLib.engine.build_index import build_bundled_index
-from TumorRetrievalLib.evaluation import retrieval
-from TumorRetrievalLib.evaluation.neighbours import LABELS, vote
-from TumorRetrievalLib.evaluation.retrieval import Labelled, evaluate_retrieval
-from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT
+from TumorRetrievalLib.evaluation.neighbours import (
+    LABELS,
+    Labelled,
+    chance,
+    nearest,
+    score_neighbours,
+    similarity_matrix,
+    vote,
+)
+from TumorRetrievalLib.evaluation.retrieval import evaluate_retrieval
+from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT as LAYOUT
 
 
 def labelled(appearances: list, names: list[str], sizes: list[float]) -> Labelled:
-    vectors = np.array([DEFAULT_LAYOUT.combine({"appearance": np.array(one, float)}) for one in appearances])
+    vectors = np.array([LAYOUT.combine({"appearance": np.array(one, float)}) for one in appearances])
     return Labelled(vectors, {label: np.array(names) for label in LABELS}, np.array(sizes, float))
 
 
@@ -22,7 +29,7 @@ def test_five_neighbours_vote_and_their_mean_size_is_the_prediction():
     gallery = labelled([*near, *far], ["a", "a", "a", "b", "b"] + ["c"] * 9, [10] * 14)
     asking = labelled([[1, 0], [1, 0]], ["a", "b"], [13, 7])
 
-    score = retrieval._score(asking, gallery, DEFAULT_LAYOUT, {"appearance": 1.0})
+    score = score_neighbours(nearest(similarity_matrix(asking.vectors, gallery.vectors, LAYOUT)), asking, gallery)
 
     assert score["type"] == 0.5, "both are taken for a: three of five neighbours are"
     assert score["linear_size_rmse_mm"] == 3.0
@@ -36,7 +43,7 @@ def test_chance_is_the_most_frequent_label():
     gallery = labelled([[1, 0]] * 4, ["a", "a", "a", "b"], [10, 10, 10, 10])
     asking = labelled([[1, 0]] * 4, ["a", "b", "b", "b"], [12, 8, 12, 8])
 
-    assert retrieval._chance(asking, gallery) == {**dict.fromkeys(LABELS, 0.25), "linear_size_rmse_mm": 2.0}
+    assert chance(asking, gallery) == {**dict.fromkeys(LABELS, 0.25), "linear_size_rmse_mm": 2.0}
 
 
 @pytest.mark.slow
