@@ -58,12 +58,8 @@ def score_neighbours(neighbours: np.ndarray, asking: Labelled, gallery: Labelled
 
     :param neighbours: for each tumor that asks its nearest ones in the gallery, best first, shape (n, k).
     """
-    scores = {
-        label: round(
-            float(np.mean([vote(gallery.labels[label][row]) for row in neighbours] == asking.labels[label])), 3
-        )
-        for label in LABELS
-    }
+    votes = {label: np.array([vote(gallery.labels[label][row]) for row in neighbours]) for label in LABELS}
+    scores = {label: round(float(np.mean(votes[label] == asking.labels[label])), 3) for label in LABELS}
     error = gallery.sizes[neighbours].mean(axis=1) - asking.sizes
     return {**scores, "linear_size_rmse_mm": round(float(np.sqrt(np.mean(error**2))), 2)}
 

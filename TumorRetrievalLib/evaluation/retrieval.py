@@ -77,9 +77,9 @@ def evaluate_retrieval(
     tables = {
         name: {
             kind: score_neighbours(
-                nearest(similarity_matrix(asking.vectors, gallery.vectors, layout, weights)), asking, gallery
+                nearest(similarity_matrix(those.vectors, gallery.vectors, layout, weights)), those, gallery
             )
-            for kind, asking in (("exact boxes", exact), ("distorted boxes", distorted))
+            for kind, those in (("exact boxes", exact), ("distorted boxes", distorted))
         }
         for name, weights in weightings.items()
     }
