@@ -5,10 +5,15 @@ from typing import Annotated
 
 import typer
 
-from TumorRetrievalLib.commands.options import Device, Index, Model, SliceNetworks, SliceProtocols
+from TumorRetrievalLib.commands.options import Device, Index, Model, Sizes, SliceNetworks, SliceProtocols
 from TumorRetrievalLib.commands.output import show_scores, shown_progress
+from TumorRetrievalLib.errors import InvalidRequest
 
 app = typer.Typer(help="Measure how good the results are.", no_args_is_help=True)
+
+NoteIn = Annotated[
+    Path | None, typer.Option(metavar="MODEL_FOLDER", help="Also keep the scores in this model's card, with its page.")
+]
 
 
 @app.command("segmentation")
@@ -17,13 +22,18 @@ def evaluate_segmentation_command(
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
     model: Model = None,
     device: Device = None,
+    note_in: NoteIn = None,
 ) -> None:
     """Dice of the outlined masks in boxes drawn around the true ones, beside what needs no network."""
+    from TumorRetrievalLib.evaluation.card_entries import segmentation_entry
     from TumorRetrievalLib.evaluation.segmentation import evaluate_segmentation
 
+    _require_same_weights(note_in, model, "default")
     with shown_progress() as progress:
         result = evaluate_segmentation(cases, json_path=json_path, model=model, device=device, progress=progress)
     show_scores(result["cases"] | {"mean": result["mean"]})
+    if note_in is not None:
+        _note(note_in, "segmentation", segmentation_entry(result, f"evaluate segmentation --cases {_shown(cases)}"))
 
 
 @app.command("retrieval")
@@ -33,16 +43,22 @@ def evaluate_retrieval_command(
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
     seed: Annotated[int, typer.Option(help="Which patients ask and which answer.")] = 0,
     queries: Annotated[int | None, typer.Option(min=1, help="At most so many held-out cases.")] = None,
+    note_in: NoteIn = None,
 ) -> None:
     """Labels predicted from the five most similar cases: Table 4 of Pisov et al. 2018, on synthetic patients."""
+    from TumorRetrievalLib.evaluation.card_entries import retrieval_entry
     from TumorRetrievalLib.evaluation.retrieval import evaluate_retrieval
 
+    _require_same_weights(note_in, model, "default")
     with shown_progress() as progress:
         result = evaluate_retrieval(
             index=index, model=model, json_path=json_path, seed=seed, queries=queries, progress=progress
         )
     tables = {name: table for name, table in result.items() if isinstance(table, dict)}
     show_scores({f"{name}, {which}": row for name, table in tables.items() for which, row in table.items()})
+    if note_in is not None:
+        options = (f" --seed {seed}" if seed else "") + (f" --queries {queries}" if queries else "")
+        _note(note_in, "retrieval", retrieval_entry(result, f"evaluate retrieval{options}"))
 
 
 @app.command("slices")
@@ -58,12 +74,20 @@ def evaluate_slices_command(
     model: Model = None,
     runs: Annotated[Path | None, typer.Option(help="Keep the protocol's trainings here; stopped ones go on.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many trainings of the protocol.")] = None,
-    note_in: Annotated[Path | None, typer.Option(help="Also keep the scores in this model's contract.")] = None,
+    note_in: NoteIn = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
 ) -> None:
     """Type and outline of single slices, with the trained weights, or with networks trained for a protocol."""
+    from TumorRetrievalLib.evaluation.card_entries import slices_entry
     from TumorRetrievalLib.evaluation.slices import evaluate_slices
+    from TumorRetrievalLib.resources import is_bundled
+    from TumorRetrievalLib.training.model_card import require_architecture
 
+    bundled = f"slices-{network.value}"
+    if protocol is None and (model is not None or is_bundled("Models", bundled)):
+        _require_same_weights(note_in, model, bundled)
+    elif note_in is not None:
+        require_architecture(note_in, f"slices_{network.value}")
     with shown_progress() as progress:
         result = evaluate_slices(
             data,
@@ -72,7 +96,6 @@ def evaluate_slices_command(
             model=model,
             runs=runs,
             limit=limit,
-            note_in=note_in,
             json_path=json_path,
             progress=progress,
         )
@@ -82,6 +105,12 @@ def evaluate_slices_command(
         rows["not trained on"] = result["not_trained_on"]
     print(f"{result['parameters']} parameters. {result['note']}")
     show_scores({name: {column: row.get(column) for column in columns} for name, row in rows.items()})
+    if note_in is not None:
+        options = (f" --protocol {protocol.value}" if protocol else "") + (f" --limit {limit}" if limit else "")
+        command = f"evaluate slices --network {network.value} --data {_shown(data)}{options}"
+        if result.get("slices_trained_on") == result["slices"]:
+            raise InvalidRequest(f"Every slice of {data} was trained on, so nothing is noted: measure on other slices.")
+        _note(note_in, f"slices, {result['protocol']}", slices_entry(result, command))
 
 
 @app.command("markers")
@@ -100,6 +129,51 @@ def evaluate_markers_command(
         print(words)
     print("The paper: 311 patients of one hospital. It does not say how well it classified markers.")
     show_scores(table_of(result))
+
+
+@app.command("pisov")
+def evaluate_pisov_command(
+    runs: Annotated[Path, typer.Option(help="Folder that holds the runs of `train pisov`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures of Figures 4 and 5.")],
+    minutes_each: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="First train every missing row of the tables, so long. Stopped ones go on."),
+    ] = None,
+    size: Annotated[
+        Sizes | None,
+        typer.Option(help="Of those trainings: published or small; without it small where there is no GPU."),
+    ] = None,
+    patients: Annotated[
+        int, typer.Option(min=10, max=989, help="How many are looked at, a fifth of them held out.")
+    ] = 989,
+    cases: Annotated[
+        Path | None, typer.Option(help="Keep the painted patients and their embeddings here, not in RUNS.")
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+    model: Model = None,
+    device: Device = None,
+) -> None:
+    """Tables 2 to 4 and Figures 4 and 5 of Pisov et al. 2018, on synthetic patients."""
+    from TumorRetrievalLib.evaluation.pisov import evaluate_pisov, rows_of
+
+    with shown_progress() as progress:
+        result = evaluate_pisov(
+            runs,
+            out,
+            json_path,
+            patients=patients,
+            cases=cases,
+            minutes_each=minutes_each,
+            size=None if size is None else size.value,
+            model=model,
+            device=device,
+            progress=progress,
+        )
+    cohort = result["cohort"]
+    print(f"{cohort['held_out_tumors']} synthetic tumors ask {cohort['gallery_tumors']}; the paper had patients.")
+    for table in ("table_2", "table_3", "table_4"):
+        print(table.replace("_", " ").capitalize())
+        show_scores(rows_of(result, table))
 
 
 @app.command("brats")
@@ -156,3 +230,25 @@ def evaluate_growth_table_command(
             show_scores(part["methods"])
     for method, reason in result["not_run"].items():
         print(f"{method}: not run, {reason}")
+
+
+def _require_same_weights(note_in: Path | None, model: Path | None, bundled: str) -> None:
+    """Before anything is measured for long: whether its scores may be noted where they are wanted."""
+    if note_in is not None:
+        from TumorRetrievalLib.resources import resource
+        from TumorRetrievalLib.training.model_card import require_same_weights
+
+        require_same_weights(note_in, model or resource("Models", bundled))
+
+
+def _note(note_in: Path, name: str, entry: dict) -> None:
+    """Keeps an entry in a model's card, and makes its page anew."""
+    from TumorRetrievalLib.report.model_card_page import write_card_page
+    from TumorRetrievalLib.training.model_card import note_measured
+
+    print(f"Model card: {write_card_page(note_in, note_measured(note_in, name, entry))}")
+
+
+def _shown(path: Path) -> str:
+    """A path as others can use it: relative as it was given, or its name alone."""
+    return path.name if path.is_absolute() else path.as_posix()

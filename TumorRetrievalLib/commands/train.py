@@ -123,8 +123,7 @@ def _show_card(model: Path) -> None:
 def _train_slices(data: Path | None, network: SliceNetworks, out: Path, attribution: str, epochs: int | None) -> None:
     if data is None:
         raise typer.BadParameter("say which slices to train on: --data FILE.npz")
-    from TumorRetrievalLib.networks.weights import load_model
-    from TumorRetrievalLib.training.model_card import model_card, write_card
+    from TumorRetrievalLib.training.model_card import card_of_contract, write_card
     from TumorRetrievalLib.training.slice_data import read_slices
     from TumorRetrievalLib.training.slices import train_slices
 
@@ -133,14 +132,6 @@ def _train_slices(data: Path | None, network: SliceNetworks, out: Path, attribut
         model = train_slices(
             network.value, slices, out, data=data.name, attribution=attribution, epochs=epochs, progress=progress
         )
-    loaded = load_model(model)
-    card = model_card(
-        loaded.network,
-        loaded.contract["training"],
-        data=loaded.contract["trained_on"],
-        metrics={},
-        failures=["Nothing is measured by the training itself: `evaluate slices --protocol` does that, by patients."],
-    )
-    write_card(model, card)
+    write_card(model, card_of_contract(model))
     _show_card(model)
     print(f"Model: {model}")

@@ -11,8 +11,8 @@ from TumorRetrievalLib.errors import InvalidRequest
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.networks.slice_reader import SliceAnswer, ask, load_slice_model
 from TumorRetrievalLib.networks.slices import SLICE_TYPES, weights_in_keras
-from TumorRetrievalLib.networks.weights import CONTRACT_NAME
 from TumorRetrievalLib.resources import is_bundled, resource
+from TumorRetrievalLib.training.intervals import mean_with_interval
 from TumorRetrievalLib.training.slice_data import (
     DIGEST_LENGTH,
     SliceSet,
@@ -50,7 +50,6 @@ def evaluate_slices(
     model: Path | None = None,
     runs: Path | None = None,
     limit: int | None = None,
-    note_in: Path | None = None,
     json_path: Path | None = None,
     progress: Progress | None = None,
 ) -> dict:
@@ -64,7 +63,6 @@ def evaluate_slices(
     :param model: folder of the trained weights; the bundled ones, if there are any, when None.
     :param runs: folder in which the trainings of a protocol are kept, and go on if they were interrupted.
     :param limit: only the first so many trainings of the protocol.
-    :param note_in: a model folder whose contract also keeps the scores of the protocol.
     :returns: `accuracy`, `iou` (mean over the slices with a mask), `parameters` (as Keras counts), `per_class`,
         `slices` (tested), and more; with a protocol means over its trainings, their spread in `sd`, and each in
         `trainings`.
@@ -83,10 +81,9 @@ def evaluate_slices(
     else:
         raise InvalidRequest(f"There is no protocol {protocol!r}. They are: {', '.join(PROTOCOLS)}.")
     result = {"network": network, "data": Path(data).name, **result, "paper": PAPER}
-    if note_in is not None and protocol is not None:
-        _note(note_in, protocol, result)
     if json_path is not None:
-        _write(json_path, result)
+        with atomic_file(json_path) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
 
 
@@ -161,11 +158,13 @@ def scores(slices: SliceSet, answer: SliceAnswer) -> dict:
     """What is measured on slices whose type and, for some, mask are known.
 
     :returns: `accuracy`; `precision` and `recall`, means over the types that occur; `iou` and `dice`, means over the
-        slices with a mask; `iou_pooled`, of all their pixels together (None without masks); `per_class`: type ->
-        `slices`, `recall`, `precision`, `iou`; `confusion`: true type -> found type -> slices.
+        slices with a mask; `iou_pooled`, of all their pixels together (None without masks); `intervals`: accuracy, IoU
+        and Dice with their intervals over the slices; `per_class`: type -> `slices`, `recall`, `precision`, `iou`;
+        `confusion`: true type -> found type -> slices.
     """
     found = answer.types.argmax(axis=1)
     iou, pooled = _overlaps(slices, answer)
+    overlaps = iou[~np.isnan(iou)]
     per_class = {}
     for place, name in enumerate(SLICE_TYPES):
         mine, called = slices.labels == place, found == place
@@ -190,6 +189,11 @@ def scores(slices: SliceSet, answer: SliceAnswer) -> dict:
         "iou": _mean(iou),
         "dice": _mean(2 * iou / (1 + iou)),
         "iou_pooled": pooled,
+        "intervals": {
+            "accuracy": mean_with_interval(found == slices.labels),
+            "iou": mean_with_interval(overlaps),
+            "dice": mean_with_interval(2 * overlaps / (1 + overlaps)),
+        },
         "per_class": per_class,
         "confusion": confusion,
     }
@@ -222,22 +226,6 @@ def _summary(rows: list[dict]) -> tuple[dict, dict]:
         means = {key: _mean(np.array([one[key] for one in mine], float)) for key in ("recall", "precision", "iou")}
         per_class[name] = {"slices": sum(one["slices"] for one in mine), **means}
     return mean | {"per_class": {name: per_class[name] for name in SLICE_TYPES if name in per_class}}, sd
-
-
-def _note(folder: Path, protocol: str, result: dict) -> None:
-    """Keeps the scores of a protocol in a model's contract."""
-    load_slice_model(folder)
-    path = Path(folder) / CONTRACT_NAME
-    contract = json.loads(path.read_text(encoding="utf-8"))
-    kept = ("accuracy", "precision", "recall", "iou", "dice", "iou_pooled", "per_class", "sd", "note", "data", "slices")
-    scored = {key: result[key] for key in kept if key in result} | {"trainings": len(result["trainings"])}
-    contract["quality"] = contract.get("quality", {}) | {protocol: scored}
-    _write(path, contract)
-
-
-def _write(path: Path, content: dict) -> None:
-    with atomic_file(Path(path)) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _mean(values: np.ndarray) -> float | None:

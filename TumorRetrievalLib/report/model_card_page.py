@@ -9,6 +9,7 @@ PAGE_NAME = "model_card.html"
 _FACTS = (
     ("recipe", "Recipe"),
     ("data", "Trained on"),
+    ("attribution", "Attribution"),
     ("seed", "Seed"),
     ("parameters", "Parameters"),
     ("steps", "Steps"),
@@ -47,8 +48,22 @@ def render_card(card: dict) -> str:
         lstrip_blocks=True,
     )
     pages.filters["number"] = _number
-    facts = [(words, card[name]) for name, words in _FACTS if card.get(name) is not None]
-    return pages.get_template("model_card.html.j2").render(card=card, facts=facts)
+    facts = [(words, card[name]) for name, words in _FACTS if card.get(name) not in (None, "")]
+    own = {name.replace("_", " "): {"mean": metric} for name, metric in card["metrics"].items()}
+    tables = [{"title": "By the training itself", "about": "", "command": "", "scores": own}] if own else []
+    tables += [
+        entry | {"command": f"python3 run.py cli {entry['command']}"} for entry in card.get("measured", {}).values()
+    ]
+    return pages.get_template("model_card.html.j2").render(
+        card=card, facts=facts, tables=[_laid_out(t) for t in tables]
+    )
+
+
+def _laid_out(entry: dict) -> dict:
+    """An entry of measured scores with its `columns`, and in `rows` the score of each, None where there is none."""
+    columns = list(dict.fromkeys(column for scores in entry["scores"].values() for column in scores))
+    rows = {name: [scores.get(column) for column in columns] for name, scores in entry["scores"].items()}
+    return entry | {"columns": columns, "rows": rows}
 
 
 def _number(value: float | None) -> str:

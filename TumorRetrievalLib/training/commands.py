@@ -16,7 +16,7 @@ from TumorRetrievalLib.networks.weights import save_model, start_from
 from TumorRetrievalLib.synthesis.bank import GeometryBank, fill_bank
 from TumorRetrievalLib.training import calibration, paper_samples, samples
 from TumorRetrievalLib.training.med3d import med3d_task
-from TumorRetrievalLib.training.model_card import model_card, write_card
+from TumorRetrievalLib.training.model_card import KNOWN_FAILURES, model_card, write_card
 from TumorRetrievalLib.training.pisov import SPACING_MM, pisov_recipe
 from TumorRetrievalLib.training.pisov import TASKS as SOLVABLE
 from TumorRetrievalLib.training.plgg import plgg_task
@@ -88,7 +88,7 @@ def default_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
     def measure(run: TrainingRun, progress: Progress) -> Measured:
         progress(0.0, "Choosing thresholds")
         fresh = draw_bank(request.out / "calibration", calibration.FIRST_SEED, max(2, request.drawings // 50))
-        chosen = calibration.calibrate(run.network, fresh)
+        chosen = calibration.calibrate(run.network, calibration.painted(fresh))
         contract = asdict(chosen)
         return Measured(contract, contract.pop("intervals"))
 
@@ -106,11 +106,7 @@ def default_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
             "normalisation": "ordinary brain outside the box to median 0, spread 1, clipped to [-3, 6]",
         },
         data=TRAINED_ON,
-        failures=(
-            "The metrics here are of synthetic patients; on scans of patients see `evaluate segmentation`.",
-            "Small or patchy enhancement, and brains without a box, are outlined worst.",
-            "The tumor type is learned from synthetic tumors and says little about real ones.",
-        ),
+        failures=KNOWN_FAILURES["default"],
         measure=measure,
     )
 

@@ -23,7 +23,21 @@ def test_what_comes_from_a_manifest_cannot_change_the_page():
     assert "<b>patients</b>" not in render_card(CARD)
 
 
-def test_a_card_without_metrics_says_that_nothing_was_measured(tmp_path):
+def test_a_card_without_metrics_says_that_nothing_has_been_measured(tmp_path):
     page = write_card_page(tmp_path, CARD | {"metrics": {}})
 
-    assert "Nothing was measured" in page.read_text()
+    assert "Nothing has been measured" in page.read_text()
+
+
+def test_the_page_shows_what_was_measured_later_column_by_column_with_its_command():
+    score = {"mean": 0.81, "low": 0.7, "high": 0.9, "n": 8}
+    entry = {
+        "title": "Outlines on real scans", "about": "Eight <scans>.", "command": "evaluate segmentation --cases scans",
+        "scores": {"core": {"model": score, "ellipsoid": score | {"mean": 0.69}}, "alone": {"model": score}},
+    }  # fmt: skip
+
+    page = render_card(CARD | {"measured": {"segmentation": entry}})
+
+    for text in ("Outlines on real scans", "Eight &lt;scans&gt;.", "0.810", "0.690", '<th scope="col">ellipsoid</th>'):
+        assert text in page
+    assert "<code>python3 run.py cli evaluate segmentation --cases scans</code>" in page

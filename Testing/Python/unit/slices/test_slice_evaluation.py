@@ -98,17 +98,6 @@ def test_the_papers_protocol_tests_five_networks_on_one_random_fifth_and_says_th
         assert not set(train.digests()) & set(validation.digests())
 
 
-def test_scores_of_a_protocol_can_be_kept_in_a_models_contract(file_of, one_epoch, slices, tmp_path):
-    model = train_slices("paper", slices, tmp_path / "run", data="all", epochs=1)
-
-    evaluate_slices(file_of(), network="paper", protocol="random", limit=1, note_in=model)
-    evaluate_slices(file_of(), network="paper", protocol="patients", note_in=model)
-
-    quality = json.loads((model / "model.json").read_text())["quality"]
-    assert quality["random"]["trainings"] == 1 and quality["patients"]["trainings"] == 2
-    assert evaluate_slices(file_of(), model=model)["model"] == "slices-paper", "the model can still be loaded"
-
-
 def test_where_no_weights_are_bundled_the_networks_are_trained(file_of, one_epoch, monkeypatch):
     monkeypatch.setattr(evaluation, "is_bundled", lambda *_: False)
 
