@@ -11,6 +11,7 @@ import numpy as np
 
 from TumorRetrievalLib.engine.known_cases import cache_folder
 from TumorRetrievalLib.errors import ManifestError, MissingResource, UnreadableFile, WeightsError
+from TumorRetrievalLib.evaluation.runs import models_in
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.resources import resource
 
@@ -56,7 +57,7 @@ def evaluate_markers(
     if runs is None:
         runs, cases = _bundled(), cases or cache_folder() / "plgg"
     runs = Path(runs)
-    folders = _models_in(runs)
+    folders = models_in(runs, "plgg", _HOW_TO_MAKE_THEM)
     report = progress or (lambda fraction, message: None)
     measured: dict[str, dict[str, dict[int, list[dict]]]] = {part: {} for part in PAPER}
     words, models = set(), {}
@@ -138,19 +139,6 @@ _HOW_TO_MAKE_THEM = (
     "Make them with `train plgg --split 1 --out RUNS/multi1`, the same with --single-task, and so on for the splits up "
     "to 6, and name their folder: --runs RUNS."
 )
-
-
-def _models_in(runs: Path) -> list[Path]:
-    found = []
-    for contract in sorted(runs.rglob("model.json")):
-        try:
-            if json.loads(contract.read_text(encoding="utf-8")).get("architecture") == "plgg":
-                found.append(contract.parent)
-        except (OSError, ValueError, AttributeError) as error:
-            raise UnreadableFile(f"{contract} is not a model's contract: {error}.") from None
-    if not found:
-        raise UnreadableFile(f"There is no model of `train plgg` in {runs}. {_HOW_TO_MAKE_THEM}")
-    return found
 
 
 def _summary(by_split: dict[int, list[dict]], markers: tuple[str, ...]) -> dict:

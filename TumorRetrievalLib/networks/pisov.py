@@ -1,13 +1,15 @@
 """The network of Pisov et al., "Brain Tumor Image Retrieval via Multitask Learning" (2018), section 2."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from TumorRetrievalLib.networks.batch import Output
 from TumorRetrievalLib.networks.blocks import TaskHeads, roi_pool
+from TumorRetrievalLib.networks.device import mixed_precision
 
 REDUCTION = 4
 TASKS = {"type": 3, "area": 11, "left_right": 2, "front_rear": 2, "upper_lower": 2}
@@ -86,3 +88,18 @@ class PaperResBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, X, Y, Z) -> (B, outputs, X, Y, Z)."""
         return self.shortcut(x) + self.change(x)
+
+
+@torch.inference_mode()
+def read_patch(network: PisovNetwork, image: np.ndarray, boxes: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """What a trained network says about a patch.
+
+    :param image: normalised T1c, float32 (X, Y, Z).
+    :param boxes: half-open voxel ranges i0, i1, j0, j1, k0, k1 of each tumor.
+    :returns: the embeddings of the boxes, float32 (boxes, channels), and the tumor mask, bool (X, Y, Z).
+    """
+    device = next(network.parameters()).device
+    rows = torch.tensor([[0, *box] for box in boxes], dtype=torch.int64).reshape(-1, 7)
+    with mixed_precision(device):
+        output = network(torch.from_numpy(image)[None, None].to(device), rows)
+    return output.embedding.cpu().numpy(), (output.masks[0, 0] > 0).cpu().numpy()
