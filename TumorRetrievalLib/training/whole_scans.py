@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from TumorRetrievalLib.cohort.case import Case
-from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.errors import Cancelled, CannotWrite, InvalidImage, TumorRetrievalError, UnreadableFile
 from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file, make_folder
 from TumorRetrievalLib.imaging.intensity import has_signal, normalise_crop
@@ -42,43 +43,53 @@ class PreparedScan:
     masks: np.ndarray
     label: int = -1
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What is kept on disk."""
+        return {
+            "image": self.image.astype(np.float16),
+            "masks": np.packbits(self.masks, axis=-1),
+            "facts": np.array(json.dumps({"label": self.label, "edge": self.masks.shape[-1]})),
+        }
+
+    @classmethod
+    def from_arrays(cls, stored: dict[str, np.ndarray]) -> "PreparedScan":
+        """The scan that `to_arrays` was called on."""
+        facts = json.loads(str(stored["facts"]))
+        masks = np.unpackbits(stored["masks"], axis=-1, count=facts["edge"]).astype(bool)
+        return cls(stored["image"].astype(np.float32), masks, int(facts["label"]))
+
 
 class ScanStore:
-    """A folder of prepared scans, one file each; safe for several trainings at once."""
+    """A folder of prepared scans, one file each; safe for several trainings at once.
 
-    def __init__(self, folder: Path | str):
-        self.folder = Path(folder)
+    :param kind: what they are: a class with `to_arrays` and `from_arrays`, such as `PreparedScan`.
+    """
+
+    def __init__(self, folder: Path | str, kind: type = PreparedScan):
+        self.folder, self.kind = Path(folder), kind
         make_folder(self.folder)
 
     def has(self, name: str) -> bool:
         """Whether a scan has been prepared."""
         return self._path(name).exists()
 
-    def get_or_make(self, name: str, make: Callable[[], PreparedScan]) -> None:
+    def get_or_make(self, name: str, make: Callable) -> None:
         """Prepares a scan, unless that was done before."""
         if self.has(name):
             return
         scan = make()
         with atomic_file(self._path(name)) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                image=scan.image.astype(np.float16),
-                masks=np.packbits(scan.masks, axis=-1),
-                facts=np.array(json.dumps({"label": scan.label, "edge": scan.masks.shape[-1]})),
-            )
+            np.savez_compressed(file, **scan.to_arrays())
 
-    def read(self, name: str) -> PreparedScan:
+    def read(self, name: str):
         """One scan back.
 
         :raises UnreadableFile: if its file is missing or damaged.
         """
         path = self._path(name)
         try:
-            stored = read_arrays(path, "Delete it; it will be prepared again.")
-            facts = json.loads(str(stored["facts"]))
-            masks = np.unpackbits(stored["masks"], axis=-1, count=facts["edge"]).astype(bool)
-            return PreparedScan(stored["image"].astype(np.float32), masks, int(facts["label"]))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            return self.kind.from_arrays(read_arrays(path, "Delete it; it will be prepared again."))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, InvalidImage) as error:
             message = f"{path} is not a prepared scan ({error}). Delete it; it will be prepared again."
             raise UnreadableFile(message) from None
 
@@ -168,29 +179,46 @@ def read_in_windows(
 
 
 def prepare_scans(
-    store: ScanStore, work: dict[str, Callable[[], PreparedScan]], progress: Callable[[float, str], None], workers: int
+    store: ScanStore,
+    work: dict[str, Callable],
+    progress: Callable[[float, str], None],
+    workers: int,
+    failed: Callable[[str, TumorRetrievalError], None] | None = None,
 ) -> None:
     """Prepares every scan that is not in the store yet.
 
     :param work: name -> makes the scan; can be sent to another process.
     :param progress: called with (share, message).
+    :param failed: told of a scan that cannot be prepared, with the reason; without it, the first one ends the work.
     """
     missing = {name: make for name, make in work.items() if not store.has(name)}
+    for number, (name, finish) in enumerate(_finished(store, missing, workers), start=1):
+        try:
+            finish()
+        except (Cancelled, CannotWrite):
+            raise  # not this scan's fault
+        except TumorRetrievalError as error:
+            if failed is None:
+                raise
+            failed(name, error)
+        progress(number / len(missing), f"Preparing scans: {number} of {len(missing)}")
+
+
+def _finished(store: ScanStore, missing: dict[str, Callable], workers: int) -> Iterator[tuple[str, Callable]]:
+    """For each scan a call that returns when it is prepared, or raises what went wrong."""
     if workers == 1 or len(missing) < 2 * workers:
-        for number, (name, make) in enumerate(missing.items()):
-            progress(number / len(missing), f"Preparing scans: {number + 1} of {len(missing)}")
-            store.get_or_make(name, make)
+        for name, make in missing.items():
+            yield name, partial(store.get_or_make, name, make)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(_prepare, str(store.folder), name, make) for name, make in missing.items()]
-        for number, future in enumerate(as_completed(waiting), start=1):
-            future.result()
-            progress(number / len(missing), f"Preparing scans: {number} of {len(missing)}")
+        waiting = {pool.submit(_prepare, store, name, make): name for name, make in missing.items()}
+        for future in as_completed(waiting):
+            yield waiting[future], future.result
 
 
-def _prepare(folder: str, name: str, make: Callable[[], PreparedScan]) -> None:
+def _prepare(store: ScanStore, name: str, make: Callable) -> None:
     torch.set_num_threads(1)
-    ScanStore(folder).get_or_make(name, make)
+    store.get_or_make(name, make)
 
 
 def name_of_case(case: Case, spacing: float) -> str:
