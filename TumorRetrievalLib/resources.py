@@ -47,6 +47,12 @@ def bundled_folder() -> Path | None:
     return next((place for place in _places() if place.is_dir()), None)
 
 
+def is_bundled_index(folder: Path | str) -> bool:
+    """Whether a folder is the index of synthetic cases that comes with the library, by whatever path it is named."""
+    bundled = bundled_folder()
+    return bundled is not None and Path(folder).resolve() == (bundled / "Index").resolve()
+
+
 def listed_files(folder: Path) -> list[str]:
     """The names of the files that were bundled in a folder.
 

@@ -19,7 +19,7 @@ from TumorRetrievalLib.errors import InvalidTumorMask, TumorRetrievalError
 from TumorRetrievalLib.imaging.files import write_labels
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap
-from TumorRetrievalLib.resources import bundled_folder
+from TumorRetrievalLib.resources import is_bundled_index
 from TumorRetrievalLib.scene.segmentations import TUMOR_CORE, WHOLE_TUMOR, mask_of, parts_of
 
 _PAUSE_MS = 300
@@ -95,7 +95,7 @@ class IndexLogic:
     @property
     def folder(self) -> str:
         """The index in use; "" for the bundled one."""
-        return "" if _isBundled(self._settings.index) else self._settings.index
+        return "" if is_bundled_index(self._settings.index) else self._settings.index
 
     def setParameters(self, parameters: QueryParameters) -> None:
         """Go over to another query (another scene). What runs goes on: the index does not belong to a scene."""
@@ -338,16 +338,11 @@ class IndexLogic:
             self.choose(folder)
 
 
-def _isBundled(folder: str) -> bool:
-    bundled = bundled_folder()
-    return not folder or (bundled is not None and Path(folder).resolve() == (bundled / "Index").resolve())
-
-
 def _whyNotIndex(folder: str) -> str:
     """Why cases cannot be put into an index there; "" if they can."""
     if not folder:
         return _("Choose the folder in which your index is, or is to be made.")
-    if _isBundled(folder):
+    if is_bundled_index(folder):
         return _("The synthetic cases that come with the tool stay as they are: choose another folder.")
     return ""
 

@@ -15,6 +15,7 @@ from TumorRetrievalLib.cohort.importers.archive import import_archive, list_arch
 from TumorRetrievalLib.cohort.importers.findings import Archive, Problem
 from TumorRetrievalLib.engine.copied_scans import forget_scans, require_own_scans, scans_folder
 from TumorRetrievalLib.engine.embed_case import embed_case, voxels_sha256
+from TumorRetrievalLib.engine.index_care import require_own_index
 from TumorRetrievalLib.engine.parts import Parts, keep_part, mask_of_part, read_part
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.engine.processes import side_by_side
@@ -90,6 +91,7 @@ def build_archive_index(
     :param progress: called with a fraction and a message; whatever it raises stops the work.
     :returns: `added`, `already` and `network_masks` (ids), `problems` (rows of `path` and `reason`), `notes`, `kind`,
         `seconds` and `index` (its stats).
+    :raises InvalidRequest: if it is the bundled index.
     :raises UnreadableFile: if there is no archive.
     :raises IndexOfAnotherModel: if the index is one of another model.
     :raises IndexBusy: :raises CannotWrite: if it cannot be written.
@@ -109,6 +111,7 @@ def add_cases(
 
 def _index_all(archives: list[Path], into: Path, using: ReadWith, progress: Progress | None, *, make: bool) -> dict:
     began = time.perf_counter()
+    require_own_index(into)
     report = progress or (lambda fraction, message: None)
     fresh = make and not (into / MANIFEST).exists()
     if fresh:

@@ -6,12 +6,25 @@ from pathlib import Path
 from TumorRetrievalLib.engine.copied_scans import forget_scans
 from TumorRetrievalLib.engine.known_cases import forget_cached
 from TumorRetrievalLib.engine.parts import forget_parts
-from TumorRetrievalLib.errors import CannotWrite, UnreadableFile
+from TumorRetrievalLib.errors import CannotWrite, InvalidRequest, UnreadableFile
+from TumorRetrievalLib.resources import is_bundled_index
 from TumorRetrievalLib.retrieval import generations
 from TumorRetrievalLib.retrieval.archive_paths import root_on_disk, stored_root
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
 
 Progress = Callable[[float, str], None]
+
+
+def require_own_index(folder: Path) -> None:
+    """The index that comes with the tool is never changed: with its first change its checksums would refuse it.
+
+    :raises InvalidRequest: if `folder` is that index.
+    """
+    if is_bundled_index(folder):
+        raise InvalidRequest(
+            f"The synthetic cases that come with the tool ({folder}) stay as they are. Make an index of your own: "
+            f"`index build ARCHIVE --into FOLDER`."
+        )
 
 
 def remove_cases(folder: Path, case_ids: Sequence[str], progress: Progress | None = None) -> dict:
@@ -21,10 +34,12 @@ def remove_cases(folder: Path, case_ids: Sequence[str], progress: Progress | Non
     and copies of DICOM studies go. The archive itself is not touched.
 
     :returns: `removed` (ids) and `index` (its stats).
+    :raises InvalidRequest: if it is the bundled index.
     :raises UnknownCase: if one is not in the index; then nothing is removed.
     :raises CannotWrite: if that is not possible, or a file of an older generation could not be removed.
     """
     folder = Path(folder)
+    require_own_index(folder)
     report = progress or (lambda fraction, message: None)
     report(0.0, "Opening the index")
     with CaseIndex.open(folder, writable=True) as index:
@@ -63,10 +78,12 @@ def relocate_archive(folder: Path, new: Path, old: Path | None = None) -> dict:
 
     :param old: where the index thinks it lies, where there are several; see `index_facts`.
     :returns: `archives`, as in `index_facts`.
+    :raises InvalidRequest: if it is the bundled index.
     :raises UnreadableFile: if there is no folder `new`, no such archive `old`, or the index names several archives.
     :raises CannotWrite: if the index cannot be written.
     """
     folder, new = Path(folder), Path(new)
+    require_own_index(folder)
     if not new.is_dir():
         raise UnreadableFile(f"There is no folder {new}.")
     with CaseIndex.open(folder, writable=True) as index:

@@ -15,7 +15,15 @@ from TumorRetrievalLib.engine import archive as module
 from TumorRetrievalLib.engine.archive import ReadWith, add_cases, build_archive_index, plan_build
 from TumorRetrievalLib.engine.index_care import index_facts, relocate_archive, remove_cases
 from TumorRetrievalLib.engine.known_cases import load_if_possible, load_known_case
-from TumorRetrievalLib.errors import Cancelled, IndexBusy, IndexOfAnotherModel, UnknownCase, UnreadableFile
+from TumorRetrievalLib.errors import (
+    Cancelled,
+    IndexBusy,
+    IndexOfAnotherModel,
+    InvalidRequest,
+    UnknownCase,
+    UnreadableFile,
+)
+from TumorRetrievalLib.resources import resource
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
 from TumorRetrievalLib.retrieval.numpy_search import NumpySearch
 
@@ -200,6 +208,23 @@ def test_removing_a_synthetic_case_empties_the_cache_of_it(tiny_index, tmp_path,
     remove_cases(tmp_path / "index", ["SYN-GLI-0001"])
 
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_bundled_index_is_never_changed_whatever_it_is_called(archive, monkeypatch):
+    index = resource("Index")
+    before = {path.name: path.stat().st_mtime_ns for path in index.iterdir()}
+    monkeypatch.chdir(index)
+
+    for name in (index, ".", index.parent / "Models" / ".." / "Index"):
+        with pytest.raises(InvalidRequest, match="stay as they are. Make an index of your own: `index build"):
+            add_cases(name, [archive])
+        with pytest.raises(InvalidRequest, match="stay as they are"):
+            build_archive_index(archive, name)
+        with pytest.raises(InvalidRequest, match="stay as they are"):
+            remove_cases(name, ["SYN-GLI-0001"])
+        with pytest.raises(InvalidRequest, match="stay as they are"):
+            relocate_archive(name, archive)
+    assert {path.name: path.stat().st_mtime_ns for path in index.iterdir()} == before
 
 
 def test_nothing_is_removed_if_one_case_is_unknown(archive, tmp_path):
