@@ -302,6 +302,30 @@ def test_retrieval_scores_stand_beside_those_of_the_paper(call, monkeypatch):
     assert lines == [["ours,", "exact", "boxes", "0.900", "0.700"], ["paper,", "exact", "boxes", "0.860"]]
 
 
+def test_the_papers_tables_are_shown_with_rows_that_were_not_trained_left_empty(call, monkeypatch):
+    row = {"paper": {"type": 0.86}, "retrained": {"type": 0.8, "dice": 0.5}}
+    answer = {
+        "cohort": {"held_out_tumors": 3, "gallery_tumors": 12},
+        "table_2": {"32 channels": {**row, "retrained": None}},
+        "table_3": {"All": row},
+        "table_4": {"ours": {"exact boxes": {"type": 0.9}}},
+    }
+    asked = {}
+    monkeypatch.setattr(
+        "TumorRetrievalLib.evaluation.pisov.evaluate_pisov",
+        lambda *folders, **options: asked.update(options, folders=folders) or answer,
+    )
+
+    code, said, _ = call("evaluate", "pisov", "--runs", "r", "--out", "p", "--minutes-each", "2", "--size", "small")
+
+    assert code == 0 and asked["folders"] == (Path("r"), Path("p"), None)
+    assert (asked["minutes_each"], asked["size"], asked["patients"]) == (2.0, "small", 989)
+    rows = [" ".join(line.split()) for line in said.splitlines()]
+    assert rows[0].startswith("3 synthetic tumors ask 12")
+    assert "32 channels, paper 0.860" in rows and "32 channels, retrained" in rows
+    assert "All, retrained 0.800 0.500" in rows and "ours, exact boxes 0.900" in rows
+
+
 def test_an_unknown_label_is_refused_with_the_allowed_ones(call, engine):
     code, _, error = call("find", "t1.nii.gz", "--box=1,2,3,4,5,6", "--out", "result", "--type", "gliom")
 
