@@ -86,11 +86,12 @@ def open_patient(t1c: Path | str, flair: Path | str | None = None) -> Patient:
     :raises UnreadableFile: :raises InvalidImage: if a file cannot be used.
     :raises GeometryMismatch: if the FLAIR shows another part of the world than the T1c.
     """
-    volume = read_volume(t1c)
-    second = None if flair is None else read_volume(flair)
+    notes: list[str] = []
+    volume = read_volume(t1c, notes)
+    second = None if flair is None else read_volume(flair, notes)
     if second is not None:
         volume.require_overlap(second, str(flair), str(t1c))
-    return Patient(Path(t1c).name, volume, second, Scan.of(volume, second))
+    return Patient(Path(t1c).name, volume, second, Scan.of(volume, second), notes)
 
 
 @lru_cache(maxsize=2)

@@ -6,6 +6,7 @@ it cannot read, and closes the gap that a missing slice leaves.
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ _PIXEL_DATA = 0x7FE00010
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SUFFIXES = ("", ".dcm", ".dicom", ".ima")
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# What lies beside the slices of an examination and is no scan: presentation states, registrations and segmentations,
+# reports, documents, plans and structures of radiotherapy. Beginnings of SOP classes, after STORAGE.
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_NO_SCANS = ("9.", "11.", "66", "67", "88.", "104.", "481.")
 # Positions are rounded on the way through several systems.
 _POSITION_TOLERANCE_MM = 0.1
 
@@ -39,13 +44,25 @@ class _Slice:
     position: np.ndarray
 
 
-def read_dicom_series(folder: Path) -> StoredImage:
+def read_dicom_series(folder: Path, notes: list[str] | None = None) -> StoredImage:
     """The one series in `folder` (folders inside are not searched).
 
+    Objects that are no images, such as segmentations and reports, are passed over.
+
+    :param notes: receives a sentence about them.
     :raises UnreadableFile: if there is none or more than one, or if a slice is missing, damaged or of another size.
     :raises InvalidImage: if it is not a 3D stack of gray slices with a place in the patient.
     """
-    return read_dicom_slices(folder, _dicom_files(folder))
+    paths = _dicom_files(folder)
+    kinds = {path: _kind_if_no_scan(path) for path in paths}
+    counts = Counter(kind for kind in kinds.values() if kind)
+    others = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
+    slices = [path for path in paths if not kinds[path]]
+    if not slices:
+        raise UnreadableFile(f"{folder} holds no scan, only: {others}. Give the folder that holds the slices.")
+    if others and notes is not None:
+        notes.append(f"Beside the slices in {folder.name} lies what is no scan, and was passed over: {others}.")
+    return read_dicom_slices(folder, slices)
 
 
 def read_dicom_slices(folder: Path, paths: Sequence[Path]) -> StoredImage:
@@ -83,6 +100,21 @@ def _dicom_files(folder: Path) -> list[Path]:
     if not found:
         raise UnreadableFile(f"{folder} holds no DICOM files. Give the folder that holds the slices of one series.")
     return found
+
+
+def _kind_if_no_scan(path: Path) -> str:
+    """What an object is that is no image, in words; "" for anything else, a damaged file too."""
+    import pydicom
+
+    with open_image(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            uid = pydicom.uid.UID(str(header.get("SOPClassUID", "")))
+        except Exception:
+            return ""  # whatever pydicom raises: the file is read in full as a slice, and named there
+    is_other = uid.removeprefix(_STORAGE).startswith(_NO_SCANS) and uid.startswith(_STORAGE)
+    return uid.name.removesuffix(" Storage") if is_other else ""
 
 
 def _read_header(path: Path) -> _Slice:

@@ -19,15 +19,16 @@ from TumorRetrievalLib.imaging.stored import StoredImage
 from TumorRetrievalLib.imaging.volume import LabelMap, Volume
 
 
-def read_volume(path) -> Volume:
+def read_volume(path, notes: list[str] | None = None) -> Volume:
     """A scan from a .nii, .nii.gz, .nrrd or .nhdr file, or from a folder with one DICOM series.
 
+    :param notes: receives a sentence about what lies in the folder besides and was passed over.
     :raises UnreadableFile: if the file is missing, truncated, of another kind, or lies about its size.
     :raises InvalidImage: if the scan is not 3D, is of complex numbers or colours, holds NaN or infinity, is the same
         everywhere, or does not say validly where it lies in the patient.
     """
     path = Path(path)
-    stored = _read(path)
+    stored = _read(path, notes)
     with _naming(path), np.errstate(over="ignore"):
         data = np.ascontiguousarray(stored.data, dtype=np.float32)
         if stored.is_scaled:
@@ -76,10 +77,10 @@ def write_labels(path, labels: LabelMap) -> None:
     _write(Path(path), labels.data.astype(np.uint8 if small else np.int32, copy=False), labels.affine)
 
 
-def _read(path: Path) -> StoredImage:
+def _read(path: Path, notes: list[str] | None = None) -> StoredImage:
     name = path.name.lower()
     if os.path.isdir(path):  # unlike Path.is_dir, this takes a name that is too long for an answer
-        return read_dicom_series(path)
+        return read_dicom_series(path, notes)
     if name.endswith((".nii", ".nii.gz")):
         return read_nifti(path)
     if name.endswith((".nrrd", ".nhdr")):

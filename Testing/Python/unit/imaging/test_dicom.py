@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from TumorRetrievalLib.engine.patient import open_patient
 from TumorRetrievalLib.errors import InvalidImage, TumorRetrievalError, UnreadableFile
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
 
@@ -101,6 +102,55 @@ def test_notes_and_hidden_files_beside_the_slices_are_passed_over(series):
     (series / "inner").mkdir()
 
     assert read_volume(series).shape[2] == SLICES
+
+
+OTHERS = {
+    "Segmentation": ("66.4", {"NumberOfFrames": 10, "Modality": "SEG", "SeriesInstanceUID": OTHER_SERIES}),
+    "RT Structure Set": ("481.3", {"PixelData": None, "Rows": None, "Columns": None, "Modality": "RTSTRUCT"}),
+    "Enhanced SR": ("88.22", {"PixelData": None, "ImagePositionPatient": None, "Modality": "SR"}),
+    "Grayscale Softcopy Presentation State": ("11.1", {"PixelData": None, "Rows": None, "Modality": "PR"}),
+    "Spatial Registration": ("66.1", {"PixelData": None, "Rows": None, "Modality": "REG"}),
+    "Encapsulated PDF": ("104.1", {"PixelData": None, "Rows": None, "Modality": "DOC"}),
+}
+"""What a station leaves beside the slices: name -> SOP class, and how its elements differ from a slice's."""
+
+
+def write_other(folder, kind: str, name: str):
+    sop_class, changes = OTHERS[kind]
+    return write_slice(folder, 7, name=name, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{sop_class}", **changes)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_is_no_scan_is_passed_over_with_a_note(series, kind):
+    alone, notes = read_volume(series), []
+    write_other(series, kind, "other1.dcm")
+    write_other(series, kind, "other2.dcm")
+
+    volume = read_volume(series, notes)
+
+    assert np.array_equal(volume.data, alone.data) and np.array_equal(volume.affine, alone.affine)
+    assert notes == [f"Beside the slices in series lies what is no scan, and was passed over: {kind} (2)."]
+
+
+def test_a_folder_of_slices_alone_needs_no_note(series):
+    notes = []
+    read_volume(series, notes)
+
+    assert notes == []
+
+
+def test_a_folder_in_which_no_scan_is_left_is_refused_and_says_what_it_holds(tmp_path):
+    write_other(tmp_path, "Segmentation", "a.dcm")
+    write_other(tmp_path, "Enhanced SR", "b.dcm")
+
+    with pytest.raises(UnreadableFile, match=r"holds no scan, only: Enhanced SR \(1\), Segmentation \(1\)"):
+        read_volume(tmp_path)
+
+
+def test_a_reader_of_the_result_is_told_what_was_passed_over(series):
+    write_other(series, "RT Structure Set", "structures.dcm")
+
+    assert "RT Structure Set (1)" in open_patient(series).notes[0]
 
 
 @pytest.mark.parametrize(
