@@ -8,13 +8,24 @@ import pytest
 import torch
 
 from TumorRetrievalLib.cohort.labels import ALLOWED
+from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.evaluation import paper_patients, pisov
 from TumorRetrievalLib.evaluation.neighbours import LABELS, Labelled
 from TumorRetrievalLib.evaluation.paper_patients import BOXES, Cohort, kept, read_patient
-from TumorRetrievalLib.evaluation.pisov import COLUMNS, TABLES, Embedded, evaluate_pisov, rows_of
-from TumorRetrievalLib.networks.pisov import PisovNetwork
-from TumorRetrievalLib.networks.weights import save_model
+from TumorRetrievalLib.evaluation.pisov import (
+    COLUMNS,
+    TABLES,
+    Embedded,
+    _read_with_network,
+    _read_with_ours,
+    evaluate_pisov,
+    rows_of,
+)
+from TumorRetrievalLib.imaging.intensity import normalise_crop
+from TumorRetrievalLib.networks.pisov import PisovNetwork, read_patch
+from TumorRetrievalLib.networks.weights import load_model, save_model
+from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, extent_features, position_features
 from TumorRetrievalLib.training.paper_samples import COHORT, PATIENTS
 from TumorRetrievalLib.training.pisov import TASKS
 
@@ -71,6 +82,36 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path):
 
     with pytest.raises(UnreadableFile, match=r"7\.npz.*made again"):
         kept(tmp_path / "7.npz", dict)
+
+
+def test_each_box_has_the_embedding_that_the_network_gives_it_alone(painted, tmp_path):
+    loaded = load_model(save_row(tmp_path, TASKS), "cpu")
+    patient = max(painted, key=lambda one: len(one.sizes))
+
+    found = _read_with_network(loaded, patient, BOXES)
+
+    for kind in BOXES:
+        for tumor, (patch, box) in enumerate(zip(patient.patch_of, patient.boxes[kind], strict=True)):
+            raw = patient.images[patch]
+            image = normalise_crop(raw, raw > 0, patient.brains[patch], np.zeros(raw.shape, bool))
+            hull = box.voxel_hull(patient.grids[patch])
+            alone, _ = read_patch(loaded.network, image, [[end for part in hull for end in (part.start, part.stop)]])
+            assert np.allclose(found[kind][tumor], alone[0])
+    assert len(found["dice"]) == len(patient.grids)
+
+
+def test_ours_is_asked_about_the_same_boxes_in_the_same_places(painted, tiny_model):
+    patient = painted[0]
+
+    found = _read_with_ours(tumor_reader(tiny_model), patient, BOXES)
+
+    for kind in BOXES:
+        for vector, place, box in zip(found[kind], patient.atlas_mm[kind], patient.boxes[kind], strict=True):
+            expected = DEFAULT_LAYOUT.combine(
+                {"position": position_features(place), "extent": extent_features(box.size)}
+            )
+            known = expected != 0
+            assert np.allclose(vector[known], expected[known])
 
 
 def test_the_nearest_in_distance_vote_whatever_the_length_of_their_vectors():
