@@ -15,11 +15,11 @@ MARKERS = "o^sDv"
 def draw_figure_4(path: Path, curves: dict[str, dict[str, dict[str, float]]], paper: dict[str, float]) -> None:
     """What the K nearest neighbours say, against K; a star is the paper's own figure for K = 5.
 
-    :param curves: embedding -> K -> score -> value; the second embedding is drawn dashed.
+    :param curves: embedding -> K -> score -> value; the second embedding is dotted.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
     accuracy, error = figure.subplots(1, 2)
     for number, score in enumerate((*LABELS, SIZE_SCORE)):
         axes, color = (error, "black") if score == SIZE_SCORE else (accuracy, f"C{number}")
@@ -33,7 +33,7 @@ def draw_figure_4(path: Path, curves: dict[str, dict[str, dict[str, float]]], pa
         axes.set_xlabel("K nearest neighbours")
         axes.set_xticks(range(0, 21, 5))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        _legend_below(axes, 2)
     figure.suptitle("Synthetic patients, held out. Stars: the paper's figures, on its own patients.", fontsize=10)
     _save(figure, path)
 
@@ -45,24 +45,29 @@ def draw_figure_5(path: Path, tumors: Labelled) -> None:
 
     perplexity = min(PERPLEXITY, (len(tumors.sizes) - 1) / 3)
     points = TSNE(perplexity=perplexity, random_state=0).fit_transform(tumors.vectors)
-    figure = Figure(figsize=(15, 5), layout="constrained")
+    figure = Figure(figsize=(15, 6), layout="constrained")
     by_type, by_area, by_size = figure.subplots(1, 3)
     types = sorted(set(tumors.labels["type"]))
     for axes, label in ((by_type, "type"), (by_area, "area")):
         for number, value in enumerate(sorted(set(tumors.labels[label]))):
             some = tumors.labels[label] == value
             _scatter(axes, points, tumors, types, some, color=f"C{number}" if number < 10 else "black", label=value)
-        axes.legend(fontsize=7)
+        _legend_below(axes, 3)
         axes.set_title(label)
     everything = np.ones(len(points), bool)
     shown = _scatter(by_size, points, tumors, types, everything, vmin=tumors.sizes.min(), vmax=tumors.sizes.max())
     figure.colorbar(shown, ax=by_size, label="linear size (mm)")
     by_size.set_title("linear size")
-    figure.suptitle("Held-out synthetic tumors. Markers: " + _legend(types), fontsize=10)
+    figure.suptitle("Held-out synthetic tumors. Markers: " + _in_words(types), fontsize=10)
     _save(figure, path)
 
 
-def _legend(types: list[str]) -> str:
+def _legend_below(axes, columns: int) -> None:
+    """Below, because points and curves lie anywhere."""
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=columns)
+
+
+def _in_words(types: list[str]) -> str:
     names = {"o": "circle", "^": "triangle", "s": "square", "D": "diamond", "v": "triangle down"}
     return ", ".join(f"{names[marker]} {name}" for marker, name in zip(MARKERS, types, strict=False))
 
