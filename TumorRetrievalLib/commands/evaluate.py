@@ -1,5 +1,6 @@
 """The commands `evaluate ...`, besides those of growth."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -43,17 +44,29 @@ def evaluate_retrieval_command(
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
     seed: Annotated[int, typer.Option(help="Which patients ask and which answer.")] = 0,
     queries: Annotated[int | None, typer.Option(min=1, help="At most so many held-out cases.")] = None,
+    asking: Annotated[
+        Path | None,
+        typer.Option(help="patients.json of a training on the same cases: the patients that it kept back ask."),
+    ] = None,
     note_in: NoteIn = None,
 ) -> None:
-    """Labels predicted from the five most similar cases: Table 4 of Pisov et al. 2018, on synthetic patients."""
+    """Labels predicted from the five most similar cases of an index: Table 4 of Pisov et al. 2018."""
     from TumorRetrievalLib.evaluation.card_entries import retrieval_entry
     from TumorRetrievalLib.evaluation.retrieval import evaluate_retrieval
 
     _require_same_weights(note_in, model, "default")
     with shown_progress() as progress:
         result = evaluate_retrieval(
-            index=index, model=model, json_path=json_path, seed=seed, queries=queries, progress=progress
+            index=index,
+            model=model,
+            json_path=json_path,
+            seed=seed,
+            queries=queries,
+            progress=progress,
+            asking=asking,
         )
+    for note in result["notes"]:
+        print(f"Note: {note}", file=sys.stderr)
     tables = {name: table for name, table in result.items() if isinstance(table, dict)}
     show_scores({f"{name}, {which}": row for name, table in tables.items() for which, row in table.items()})
     if note_in is not None:

@@ -53,18 +53,23 @@ def retrieval_entry(result: dict, command: str) -> dict:
         "Pisov et al.": (result["paper"]["exact boxes"], None),
         "Pisov et al., distorted": (result["paper"]["distorted boxes"], None),
     }
-    names = {label: label.replace("_", " / ") for label in LABELS}
+    # A hospital's index may lack a label, or have it in some cases only.
+    names = {
+        label: label.replace("_", " / ") for label in LABELS if all(label in values for values, _ in columns.values())
+    }
     scores = {
         words: {column: _share(values[label], tumors) for column, (values, tumors) in columns.items()}
         for label, words in names.items()
     }
-    scores["linear size, error in mm (RMSE)"] = {
-        column: _value(values["linear_size_rmse_mm"], tumors) for column, (values, tumors) in columns.items()
-    }
+    if all("linear_size_rmse_mm" in values for values, _ in columns.values()):
+        scores["linear size, error in mm (RMSE)"] = {
+            column: _value(values["linear_size_rmse_mm"], tumors) for column, (values, tumors) in columns.items()
+        }
     return {
-        "title": "Retrieval on synthetic patients",
-        "about": f"Labels predicted from the {result['k']} most similar cases: {n} tumors of held-out synthetic "
-        f"patients ask, {result['gallery_tumors']} answer. Pisov et al.: their Table 4, on their own patients.",
+        "title": f"Retrieval on {result['patients']}",
+        "about": f"Labels predicted from the {result['k']} most similar cases: {n} tumors of held-out "
+        f"{result['patients']} ask, {result['gallery_tumors']} answer. Pisov et al.: their Table 4, on their own "
+        "patients.",
         "command": command,
         "scores": scores,
     }

@@ -16,11 +16,19 @@ LABELS = ("area", "front_rear", "left_right", "upper_lower", "type")
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Tumors with their embeddings: vectors of shape (n, D), labels as columns; sizes are largest diameters in mm."""
+    """Tumors with their embeddings: vectors of shape (n, D), labels as columns; sizes are largest diameters in mm.
+
+    A label that is not known is None, a size NaN.
+    """
 
     vectors: np.ndarray
     labels: dict[str, np.ndarray]
     sizes: np.ndarray
+
+    def only(self, rows: np.ndarray) -> "Labelled":
+        """Some of them; rows as numbers or as bool (n,)."""
+        labels = {label: values[rows] for label, values in self.labels.items()}
+        return Labelled(self.vectors[rows], labels, self.sizes[rows])
 
 
 def similarity_matrix(
@@ -42,10 +50,10 @@ def similarity_matrix(
         return np.where(usable > 0, similarity / usable, -np.inf)
 
 
-def vote(labels: np.ndarray) -> str:
-    """The most frequent label; of equally frequent ones that of the nearest neighbour."""
-    counts = Counter(labels.tolist())
-    return max(counts, key=counts.get)
+def vote(labels: np.ndarray) -> str | None:
+    """The most frequent label; of equally frequent ones that of the nearest neighbour; None where none is known."""
+    counts = Counter(labels[_known(labels)].tolist())
+    return max(counts, key=counts.get, default=None)
 
 
 def nearest(similarity: np.ndarray, k: int = K) -> np.ndarray:
@@ -56,17 +64,40 @@ def nearest(similarity: np.ndarray, k: int = K) -> np.ndarray:
 def score_neighbours(neighbours: np.ndarray, asking: Labelled, gallery: Labelled) -> dict[str, float]:
     """How often the neighbours' vote is right, label by label, and the error of their mean size.
 
+    Tumors whose label is not known do not ask for it; what nobody can ask or answer has no score.
+
     :param neighbours: for each tumor that asks its nearest ones in the gallery, best first, shape (n, k).
     """
-    votes = {label: np.array([vote(gallery.labels[label][row]) for row in neighbours]) for label in LABELS}
-    scores = {label: round(float(np.mean(votes[label] == asking.labels[label])), 3) for label in LABELS}
-    error = gallery.sizes[neighbours].mean(axis=1) - asking.sizes
-    return {**scores, "linear_size_rmse_mm": round(float(np.sqrt(np.mean(error**2))), 2)}
+    scores = {}
+    for label in LABELS:
+        rows = np.flatnonzero(_known(asking.labels[label]))
+        if len(rows) and _known(gallery.labels[label]).any():
+            votes = [vote(gallery.labels[label][neighbours[row]]) for row in rows]
+            right = [said == true for said, true in zip(votes, asking.labels[label][rows], strict=True)]
+            scores[label] = round(float(np.mean(right)), 3)
+    known = np.isfinite(gallery.sizes[neighbours])
+    sums = np.where(known, gallery.sizes[neighbours], 0).sum(axis=1)
+    means = np.divide(sums, known.sum(axis=1), out=np.full(len(sums), np.nan), where=known.any(axis=1))
+    return {**scores, **_error_of(means - asking.sizes)}
 
 
 def chance(asking: Labelled, gallery: Labelled) -> dict[str, float]:
     """What the most frequent label and the mean size would score."""
-    most = {label: Counter(gallery.labels[label].tolist()).most_common(1)[0][0] for label in LABELS}
-    scores = {label: round(float(np.mean(asking.labels[label] == most[label])), 3) for label in LABELS}
-    error = gallery.sizes.mean() - asking.sizes
-    return {**scores, "linear_size_rmse_mm": round(float(np.sqrt(np.mean(error**2))), 2)}
+    scores = {}
+    for label in LABELS:
+        true, known = asking.labels[label][_known(asking.labels[label])], gallery.labels[label]
+        counts = Counter(known[_known(known)].tolist())
+        if len(true) and counts:
+            scores[label] = round(float(np.mean(true == counts.most_common(1)[0][0])), 3)
+    sizes = gallery.sizes[np.isfinite(gallery.sizes)]
+    return {**scores, **(_error_of(sizes.mean() - asking.sizes) if len(sizes) else {})}
+
+
+def _known(labels: np.ndarray) -> np.ndarray:
+    return np.array([label is not None for label in labels], bool)
+
+
+def _error_of(errors: np.ndarray) -> dict[str, float]:
+    """The root mean square of those that are known."""
+    errors = errors[np.isfinite(errors)]
+    return {"linear_size_rmse_mm": round(float(np.sqrt(np.mean(errors**2))), 2)} if len(errors) else {}

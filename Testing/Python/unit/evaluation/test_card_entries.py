@@ -23,7 +23,7 @@ def test_shares_of_tumors_get_an_interval_and_the_papers_figures_none():
     both = {"exact boxes": row, "distorted boxes": row | {"type": 0.5}}
     result = {
         "ours": both, "appearance alone": both, "paper": both, "chance": {"most frequent label": row},
-        "k": 5, "held_out_tumors": 40, "gallery_tumors": 160,
+        "k": 5, "patients": "synthetic patients", "held_out_tumors": 40, "gallery_tumors": 160,
     }  # fmt: skip
 
     entry = retrieval_entry(result, "evaluate retrieval")
