@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.engine.patient import tumor_reader
-from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.errors import UnreadableFile, WeightsError
 from TumorRetrievalLib.evaluation.neighbours import (
     LABELS,
     K,
@@ -38,7 +38,7 @@ from TumorRetrievalLib.networks.weights import CONTRACT_NAME, LoadedModel, load_
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, EmbeddingLayout
 from TumorRetrievalLib.retrieval.embedder import TumorReader
 from TumorRetrievalLib.retrieval.embedding import TumorFacts, embed, model_identity
-from TumorRetrievalLib.training.commands import train_recipe
+from TumorRetrievalLib.training.commands import TRAINED_ON, train_recipe
 from TumorRetrievalLib.training.paper_samples import COHORT
 from TumorRetrievalLib.training.pisov import SEGMENTATION, TASKS
 
@@ -137,6 +137,7 @@ def evaluate_pisov(
     :returns: `table_2` and `table_3` (row -> "paper" and "retrained", None where it is not trained), `table_4`
         (embedding -> boxes -> scores), `figure_4` (embedding -> K -> scores), `cohort`, `runs` and `model`.
     :raises UnreadableFile: if that model is missing, or two models are of the same row, or of different sizes.
+    :raises WeightsError: if one was trained on other patients than the synthetic ones.
     """
     runs, out = Path(runs), Path(out)
     report = progress or (lambda fraction, message: None)
@@ -197,6 +198,11 @@ def _trained(runs: Path, device: str | None) -> dict[str, LoadedModel]:
     found: dict[str, LoadedModel] = {}
     for folder in models_in(runs, "pisov", way_out):
         loaded = load_model(folder, device)
+        if loaded.contract.get("trained_on") != TRAINED_ON:
+            raise WeightsError(
+                f"The model in {folder} was trained on other patients than these synthetic ones. With an index of "
+                f"your own cases `evaluate retrieval --index` measures on them."
+            )
         name = names.get((loaded.contract["arguments"]["channels"], tuple(loaded.contract.get("solved_tasks", ()))))
         if name in found:
             raise UnreadableFile(f"{runs} holds two models of the row {name}; keep one.")

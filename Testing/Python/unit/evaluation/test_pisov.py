@@ -9,7 +9,7 @@ import torch
 
 from TumorRetrievalLib.cohort.labels import ALLOWED
 from TumorRetrievalLib.engine.patient import tumor_reader
-from TumorRetrievalLib.errors import UnreadableFile
+from TumorRetrievalLib.errors import UnreadableFile, WeightsError
 from TumorRetrievalLib.evaluation import paper_patients, pisov
 from TumorRetrievalLib.evaluation.neighbours import LABELS, Labelled
 from TumorRetrievalLib.evaluation.paper_patients import BOXES, Cohort, kept, read_patient
@@ -26,6 +26,7 @@ from TumorRetrievalLib.imaging.intensity import normalise_crop
 from TumorRetrievalLib.networks.pisov import PisovNetwork, read_patch
 from TumorRetrievalLib.networks.weights import load_model, save_model
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT, extent_features, position_features
+from TumorRetrievalLib.training.commands import TRAINED_ON
 from TumorRetrievalLib.training.paper_samples import COHORT, PATIENTS
 from TumorRetrievalLib.training.pisov import TASKS
 
@@ -141,7 +142,7 @@ def save_row(folder, tasks, **changes):
     network = PisovNetwork(4, blocks=1, tasks={task: len(ALLOWED[task]) for task in tasks if task in ALLOWED})
     contract = {
         "solved_tasks": list(tasks), "crop": SMALL_COHORT.crop, "spacing_mm": [SMALL_COHORT.spacing] * 2,
-        "training": {"steps": 7, "minutes": 0.5},
+        "training": {"steps": 7, "minutes": 0.5}, "trained_on": TRAINED_ON,
     }  # fmt: skip
     return save_model(folder, network, contract | changes)
 
@@ -195,6 +196,13 @@ def test_models_of_two_sizes_are_not_compared(runs, tmp_path):
     save_row(runs / "type-64" / "model", ("type",), spacing_mm=[1.0, 1.0])
 
     with pytest.raises(UnreadableFile, match="different sizes"):
+        evaluate_pisov(runs, tmp_path / "out")
+
+
+def test_a_network_that_has_seen_other_patients_is_not_asked_about_these(runs, tmp_path):
+    save_row(runs / "all-64" / "model", TASKS, trained_on="12 patients of cohort.csv")
+
+    with pytest.raises(WeightsError, match="evaluate retrieval"):
         evaluate_pisov(runs, tmp_path / "out")
 
 
