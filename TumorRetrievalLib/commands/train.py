@@ -31,8 +31,8 @@ def train(
     data: Annotated[
         str,
         typer.Option(
-            help="SYNTHETIC, or, for plgg and med3d-unet, a manifest (CSV); for slices an .npz with image, label and "
-            "mask_packed."
+            help="SYNTHETIC, or a manifest (CSV) of one's own cases; for slices an .npz with image, label and "
+            "mask_packed; growth-... takes none."
         ),
     ] = "SYNTHETIC",
     start: Annotated[
@@ -44,7 +44,7 @@ def train(
         typer.Option(help="pisov, plgg, med3d-unet: as published, or small; without it small where there is no GPU."),
     ] = None,
     cases: Annotated[
-        Path | None, typer.Option(help="plgg, med3d-unet: keep the prepared scans here, to share them between runs.")
+        Path | None, typer.Option(help="Keep the prepared scans here, to share them between runs.")
     ] = None,
     patients: Annotated[
         int | None, typer.Option(min=20, help="plgg, med3d-unet: synthetic patients, instead of the paper's number.")
@@ -70,7 +70,7 @@ def train(
     ] = "",
     epochs: Annotated[int | None, typer.Option(min=1, help="slices only: instead of the network's own.")] = None,
 ) -> None:
-    """Train a network on synthetic patients, on slices, or two on simulated tumors. What was stopped goes on."""
+    """Train a network on synthetic patients, on your own cases, or on simulated tumors. What was stopped goes on."""
     if recipe == "slices":
         _train_slices(None if data == "SYNTHETIC" else Path(data), network, out, attribution, epochs)
         return

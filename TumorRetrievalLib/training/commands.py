@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,13 +19,15 @@ from TumorRetrievalLib.synthesis.bank import GeometryBank, fill_bank
 from TumorRetrievalLib.training import calibration, paper_samples, samples
 from TumorRetrievalLib.training.med3d import med3d_task
 from TumorRetrievalLib.training.model_card import KNOWN_FAILURES, model_card, write_card
-from TumorRetrievalLib.training.pisov import SPACING_MM, pisov_recipe
+from TumorRetrievalLib.training.own_data import held_out_crops, own_data
+from TumorRetrievalLib.training.own_samples import OwnCrops, OwnPatches, own_batches
+from TumorRetrievalLib.training.pisov import SEGMENTATION, SPACING_MM, pisov_recipe
 from TumorRetrievalLib.training.pisov import TASKS as SOLVABLE
 from TumorRetrievalLib.training.plgg import plgg_task
-from TumorRetrievalLib.training.recipes import DEFAULT, RECIPES
+from TumorRetrievalLib.training.recipes import DEFAULT, RECIPES, Recipe
 from TumorRetrievalLib.training.task import SYNTHETIC, Measured, Progress, TrainingRequest, TrainingTask
 from TumorRetrievalLib.training.team import this_team
-from TumorRetrievalLib.training.trainer import TrainingRun, train_within_memory
+from TumorRetrievalLib.training.trainer import Batches, TrainingRun, train_within_memory
 
 TRAINED_ON = "synthetic scans made from the MNI152 atlas; no patient"
 BANK_FIRST_SEED = 1_000_000
@@ -79,25 +83,66 @@ def train_recipe(name: str, out: Path, *, progress: Progress | None = None, **as
     return model
 
 
-def default_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
-    """The network of the default preset on painted crops of drawn patients."""
-    _require_synthetic("default", request)
-    torch.manual_seed(DEFAULT.seed)
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What the recipe `default` is trained on.
+
+    :param learned: the labels that it can teach.
+    :param fresh: samples of patients that are not trained on, see `calibration.calibrate`.
+    """
+
+    batches: Callable[[Recipe], Batches]
+    learned: Sequence[str]
+    fresh: Callable
+    data: str
+    failures: tuple[str, ...]
+
+
+def _drawn_patients(request: TrainingRequest, progress: Progress) -> _Material:
     bank = draw_bank(request.out / "drawings", BANK_FIRST_SEED, request.drawings, progress)
+
+    def fresh():
+        count = max(2, request.drawings // 50)
+        return calibration.painted(draw_bank(request.out / "calibration", calibration.FIRST_SEED, count))
+
+    def batches(recipe: Recipe) -> Batches:
+        crops = samples.PaintedCrops(bank, recipe.crop, recipe.seed)
+        return samples.painted_batches(crops, recipe.batch_size, _workers())
+
+    return _Material(batches, list(DEFAULT.task_weights), fresh, TRAINED_ON, KNOWN_FAILURES["default"])
+
+
+def _own_patients(request: TrainingRequest, progress: Progress) -> _Material:
+    data = own_data(request, progress)
+
+    def batches(recipe: Recipe) -> Batches:
+        crops = OwnCrops(data.store, data.patients("training"), recipe.crop, recipe.seed)
+        return own_batches(crops, recipe.batch_size, _workers())
+
+    failures = (
+        "The thresholds were chosen on the patients that the metrics are of, so these are a little too good.",
+        *data.failures(["type"]),
+        *KNOWN_FAILURES["default"][1:2],
+    )
+    return _Material(batches, data.learned(["type"]), partial(held_out_crops, data), data.in_words(), failures)
+
+
+def default_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
+    """The network of the default preset: on painted crops of drawn patients, or on the cases of a manifest."""
+    torch.manual_seed(DEFAULT.seed)
+    material = (_drawn_patients if request.data == SYNTHETIC else _own_patients)(request, progress)
 
     def measure(run: TrainingRun, progress: Progress) -> Measured:
         progress(0.0, "Choosing thresholds")
-        fresh = draw_bank(request.out / "calibration", calibration.FIRST_SEED, max(2, request.drawings // 50))
-        chosen = calibration.calibrate(run.network, calibration.painted(fresh))
+        chosen = calibration.calibrate(run.network, material.fresh())
         contract = asdict(chosen)
         return Measured(contract, contract.pop("intervals"))
 
+    weights = {task: weight for task, weight in DEFAULT.task_weights.items() if task in material.learned}
     return TrainingTask(
         network=DefaultNetwork(tasks=samples.TASKS),
-        recipe=DEFAULT,
-        batches=lambda recipe: samples.painted_batches(
-            samples.PaintedCrops(bank, recipe.crop, recipe.seed), recipe.batch_size, _workers()
-        ),
+        recipe=replace(DEFAULT, task_weights=weights),
+        batches=material.batches,
         contract={
             "labels": {"type": list(ALLOWED["type"])},
             "channels": ["t1c", "flair or 0", "box around the core", "box around everything"],
@@ -105,25 +150,35 @@ def default_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
             "spacing_mm": [0.9, 3.2],
             "normalisation": "ordinary brain outside the box to median 0, spread 1, clipped to [-3, 6]",
         },
-        data=TRAINED_ON,
-        failures=KNOWN_FAILURES["default"],
+        data=material.data,
+        failures=material.failures,
         measure=measure,
     )
 
 
 def pisov_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
-    """The network of Pisov et al. 2018 on patches of synthetic patients."""
-    _require_synthetic("pisov", request)
+    """The network of Pisov et al. 2018 on patches: of synthetic patients, or of the cases of a manifest."""
     recipe = pisov_recipe(request.size, request.channels, request.tasks)
     spacing = SPACING_MM[request.size]
     classes = {task: count for task, count in paper_samples.TASKS.items() if task in request.tasks}
+    data = None if request.data == SYNTHETIC else own_data(request, progress, core_only=True)
+    if data is not None:
+        learned = {SEGMENTATION, *data.learned(classes)}
+        weights = {task: weight for task, weight in recipe.task_weights.items() if task in learned}
+        recipe = replace(recipe, task_weights=weights)
+
+    def batches(recipe: Recipe) -> Batches:
+        if data is None:
+            patches = paper_samples.PaperPatches(recipe.crop, recipe.seed, spacing=spacing)
+        else:
+            patches = OwnPatches(data.store, data.patients("training"), recipe.crop, recipe.seed, spacing)
+        return paper_samples.paper_batches(patches, recipe.batch_size, _workers())
+
     torch.manual_seed(recipe.seed)
     return TrainingTask(
         network=PisovNetwork(request.channels, tasks=classes),
         recipe=recipe,
-        batches=lambda recipe: paper_samples.paper_batches(
-            paper_samples.PaperPatches(recipe.crop, recipe.seed, spacing=spacing), recipe.batch_size, _workers()
-        ),
+        batches=batches,
         contract={
             "labels": {task: list(ALLOWED[task]) for task in classes},
             "channels": ["t1c"],
@@ -134,20 +189,15 @@ def pisov_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
             "spacing_mm": [spacing, spacing],
             "normalisation": "brain of the patch to median 0, spread 1",
         },
-        data=TRAINED_ON,
-        failures=("Nothing is measured by the training itself: `evaluate pisov` does that.",),
+        data=TRAINED_ON if data is None else data.in_words(),
+        failures=("Nothing is measured by the training itself: `evaluate pisov` does that.",)
+        if data is None
+        else ("Nothing is measured by the training itself.", *data.failures(classes)),
         measure=lambda run, progress: Measured(),
     )
 
 
 TASKS = {"default": default_task, "pisov": pisov_task, "plgg": plgg_task, "med3d-unet": med3d_task}
-
-
-def _require_synthetic(name: str, request: TrainingRequest) -> None:
-    if request.data != SYNTHETIC:
-        raise UnknownLabel(
-            f"The recipe {name!r} trains on synthetic patients only (--data {SYNTHETIC}); it cannot use {request.data}."
-        )
 
 
 def _workers() -> int:
