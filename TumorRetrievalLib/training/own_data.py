@@ -109,7 +109,7 @@ def own_data(request: TrainingRequest, progress: Progress, *, core_only: bool = 
         empty = [name for name, scan in known.items() if not scan.has_core]
         reasons += [f"Case {names[name].id!r}, column 'mask': no tumor core is drawn in it." for name in empty]
         known = {name: scan for name, scan in known.items() if name not in empty}
-    _tell(request.out, reasons)
+    _tell(request.out, reasons, progress)
     _require_enough(request.data, [names[name] for name in known], reasons)
     parts = _divided(known, names)
     _require_same_patients(request.out, {part: sorted(of) for part, of in parts.items()})
@@ -174,11 +174,13 @@ def _words(label: str) -> str:
     return label.replace("_", " / ")
 
 
-def _tell(out: Path, reasons: list[str]) -> None:
+def _tell(out: Path, reasons: list[str], progress: Progress) -> None:
     """Keeps which cases are left out in the folder of the run: not in the model, as it names cases."""
     if this_team().leads:
         with atomic_file(out / LEFT_OUT_NAME) as path:
             path.write_text("".join(f"{reason}\n" for reason in reasons), encoding="utf-8")
+    if reasons:
+        progress(1.0, f"Cases that cannot be used: {len(reasons)}, listed in {out / LEFT_OUT_NAME}")
 
 
 def _require_enough(manifest: str, usable: list[Case], reasons: list[str]) -> None:

@@ -175,9 +175,12 @@ def test_every_case_that_cannot_be_used_is_named_with_its_column_and_file_and_th
     row = next(line for line in table.splitlines() if line.startswith("case16,"))
     (tmp_path / "hospital" / "manifest.csv").write_text(table.replace(row, row.replace("glioma", "astrocytoma")))
 
-    data = data_of(manifest, tmp_path / "run")
+    said = []
+
+    data = own_data(TrainingRequest(tmp_path / "run", manifest), lambda share, message: said.append(message))
 
     told = left_out(tmp_path / "run")
+    assert said[-1] == f"Cases that cannot be used: 9, listed in {tmp_path / 'run' / 'left_out.txt'}"
     assert sum(len(of) for of in data.parts.values()) == 8 and data.left_out == len(told) == 9
     for number, column, why in (
         (8, "mask", "Resample it"),
@@ -188,8 +191,8 @@ def test_every_case_that_cannot_be_used_is_named_with_its_column_and_file_and_th
         (13, "flair", "13_flair.nii.gz"),
         (14, "t1c", "no file"),
     ):
-        (said,) = [line for line in told if f"'case{number}'" in line]
-        assert f"column {column!r}" in said and why in said
+        (line,) = [line for line in told if f"'case{number}'" in line]
+        assert f"column {column!r}" in line and why in line
     assert any("row 17, column 'mask': there is no" in line for line in told)
     assert any("row 18, column 'type'" in line and "astrocytoma" in line for line in told)
     assert any("9 cases of the manifest" in sentence for sentence in data.failures(["type"]))
