@@ -4,7 +4,6 @@ The paper trains on BraTS 2019. Here the scans are those of a manifest, skull-st
 columns `flair`, `mask` and `mask_scheme`; or synthetic gliomas, as many as the paper had patients.
 """
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,7 @@ import torch
 from TumorRetrievalLib.cohort.case import Case, MaskLabels
 from TumorRetrievalLib.cohort.label_schemes import CAVITY_IS_4, ENHANCING_IS_3, ENHANCING_IS_4, FOUR_LABELS, PEDIATRIC
 from TumorRetrievalLib.cohort.manifest import read_manifest
-from TumorRetrievalLib.cohort.splits import split_by_patient
-from TumorRetrievalLib.errors import GeometryMismatch, InvalidImage, ManifestError, UnknownLabel
+from TumorRetrievalLib.errors import GeometryMismatch, ManifestError, UnknownLabel
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
 from TumorRetrievalLib.imaging.resample import resample, resample_labels
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
@@ -27,29 +25,30 @@ from TumorRetrievalLib.synthesis.fields import axes_of, streams
 from TumorRetrievalLib.synthesis.lesions import plan_case
 from TumorRetrievalLib.synthesis.painting import draw_style, paint
 from TumorRetrievalLib.synthesis.raster import ENHANCING, rasterise
-from TumorRetrievalLib.synthesis.scan import CENTER_RAS
 from TumorRetrievalLib.training.intervals import mean_with_interval
 from TumorRetrievalLib.training.recipes import MED3D, Recipe
 from TumorRetrievalLib.training.task import SYNTHETIC, Measured, Progress, TrainingRequest, TrainingTask
 from TumorRetrievalLib.training.trainer import TrainingRun
 from TumorRetrievalLib.training.whole_scans import (
+    VOXEL_MM,
     Patches,
     PreparedScan,
     ScanStore,
+    brain_grid,
+    dice,
     name_of_case,
     normalised,
     patch_batches,
-    prepare_scans,
+    prepare_cohort,
     read_in_windows,
+    require_drawn,
     upright_grid,
 )
 
 PATIENTS, HELD_OUT = 377, 43
 """As in the paper: 334 to train on and 43 to validate."""
 FIRST_SEED = 4_000_000
-EXTENT_MM = (160, 192, 160)
 
-VOXEL_MM = {"published": 1.0, "small": 2.0}
 WIDTH = {"published": 16, "small": 8}
 # Half the resolution with the same field of view, a narrower U-Net, and minutes, for a machine without a GPU. Soft Dice
 # stands beside the cross-entropy: by the latter alone, a few hundred steps still call everything background (measured).
@@ -99,7 +98,7 @@ def med3d_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
 
     def batches(recipe: Recipe):
         patches = Patches(store, parts["training"], recipe.edges, recipe.seed, flips=(0, 1, 2))
-        return patch_batches(patches, recipe, max(1, (os.cpu_count() or 2) // 2))
+        return patch_batches(patches, recipe)
 
     synthetic = request.data == SYNTHETIC
     patients = sum(map(len, parts.values()))
@@ -129,26 +128,22 @@ def scans_of(request: TrainingRequest, progress: Progress) -> tuple[ScanStore, d
     store = ScanStore(request.cases or request.out / "cases")
     if request.data == SYNTHETIC:
         seeds = range(FIRST_SEED, FIRST_SEED + (request.patients or PATIENTS))
-        work = {f"glioma-{seed}-{spacing:g}mm": partial(synthetic_glioma, seed, spacing) for seed in seeds}
-        cases = [Case(name, name) for name in work]
-        names = {case.id: case.id for case in cases}
+        names = {seed: f"glioma-{seed}-{spacing:g}mm" for seed in seeds}
+        cohort = [(Case(name, name), name, partial(synthetic_glioma, seed, spacing)) for seed, name in names.items()]
     else:
         cases = [case for case in read_manifest(request.data) if case.t1c and case.flair and case.mask]
         if len({case.patient for case in cases}) < 4:
             raise ManifestError(f"{request.data}: at least 4 patients with t1c, flair and mask are needed.")
-        names = {case.id: name_of_case(case, spacing) for case in cases}
-        work = {names[case.id]: partial(real_scan, case, spacing) for case in cases}
-    prepare_scans(store, work, progress, max(1, (os.cpu_count() or 2) // 2))
+        cohort = [(case, name_of_case(case, spacing), partial(real_scan, case, spacing)) for case in cases]
     share = HELD_OUT / PATIENTS
-    parts = split_by_patient(cases, {"training": 1 - share, "held out": share}, 0)
-    return store, {part: [names[case.id] for case in some] for part, some in parts.items()}
+    return store, prepare_cohort(store, cohort, {"training": 1 - share, "held out": share}, 0, progress)
 
 
 def synthetic_glioma(seed: int, spacing: float) -> PreparedScan:
     """A synthetic patient with one glioma, painted in a style of its own, without the skull."""
     with torch.inference_mode():
         plan = plan_case(seed, "glioma", 1)
-        grid = Grid.around(CENTER_RAS, spacing, tuple(round(edge / spacing) for edge in EXTENT_MM))
+        grid = brain_grid(spacing)
         geometry = rasterise(plan, grid)
         rng, generator = streams(seed, "med3d")
         painted = paint(geometry, axes_of(grid), replace(draw_style(rng), head=False), rng, generator)
@@ -176,8 +171,7 @@ def real_scan(case: Case, spacing: float) -> PreparedScan:
             f"{t1c.shape}). Resample it onto the scan's grid first."
         )
     regions = regions_of(mask, case.mask_labels)
-    if not regions.any():
-        raise InvalidImage(f"Case {case.id!r}: the mask {case.mask} is empty. Leave the case out, or draw its tumor.")
+    require_drawn(case, regions)
     grid = upright_grid(t1c.grid, spacing)
     drawn = [resample_labels(LabelMap(region, mask.affine), grid).data > 0 for region in regions]
     return PreparedScan(image_on(grid, t1c, flair), np.stack(drawn))
@@ -205,9 +199,7 @@ def _measure(
         scan = store.read(name)
         chances, _ = read_in_windows(network, scan.image, edges, device)
         for region, found, truth in zip(REGIONS, chances > 0.5, scan.masks, strict=True):
-            total = np.count_nonzero(found) + np.count_nonzero(truth)
-            # Where nothing enhances, Dice says nothing about how well it was outlined.
-            rows[region].append(2 * np.count_nonzero(found & truth) / total if truth.any() else None)
+            rows[region].append(dice(found, truth))
     network.cpu()
     metrics = {f"held_out_dice_{region}": mean_with_interval(values) for region, values in rows.items()}
     return Measured({"quality": {name: metric["mean"] for name, metric in metrics.items()}}, metrics)

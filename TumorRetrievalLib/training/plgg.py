@@ -4,7 +4,6 @@ The paper registers its scans to SRI24; here the atlas is the bundled MNI152. Th
 the columns `flair`, `mask` and `marker`, or synthetic ones (`synthesis.markers`), as many as the paper had.
 """
 
-import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,11 +14,10 @@ import torch
 
 from TumorRetrievalLib.cohort.case import Case, Tumor
 from TumorRetrievalLib.cohort.manifest import read_manifest
-from TumorRetrievalLib.cohort.splits import split_by_patient
-from TumorRetrievalLib.errors import GeometryMismatch, InvalidImage, ManifestError, UnknownLabel
+from TumorRetrievalLib.errors import GeometryMismatch, ManifestError, UnknownLabel
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
 from TumorRetrievalLib.imaging.resample import resample, resample_labels
-from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
+from TumorRetrievalLib.imaging.volume import LabelMap, Volume
 from TumorRetrievalLib.networks.device import choose_device
 from TumorRetrievalLib.networks.losses import plgg_loss
 from TumorRetrievalLib.networks.plgg import MARKERS, PlggNetwork
@@ -34,14 +32,18 @@ from TumorRetrievalLib.training.recipes import PLGG, Recipe
 from TumorRetrievalLib.training.task import SYNTHETIC, Measured, Progress, TrainingRequest, TrainingTask
 from TumorRetrievalLib.training.trainer import TrainingRun
 from TumorRetrievalLib.training.whole_scans import (
+    VOXEL_MM,
     Patches,
     PreparedScan,
     ScanStore,
+    brain_grid,
+    dice,
     name_of_case,
     normalised,
     patch_batches,
-    prepare_scans,
+    prepare_cohort,
     read_in_windows,
+    require_drawn,
 )
 
 SPLITS = 6
@@ -49,9 +51,6 @@ SHARES = {"training": 0.7, "validation": 0.15, "test": 0.15}
 PATIENTS = 311
 FIRST_SEED = 3_000_000
 
-CENTER_RAS, EXTENT_MM = (0.0, -18.0, 4.0), (160, 192, 160)
-"""What is seen of the atlas: its whole brain."""
-VOXEL_MM = {"published": 1.0, "small": 2.0}
 FILTERS = {"published": 32, "small": 8}
 
 # Half the resolution with the same field of view, a quarter of the filters, and minutes instead of days, for a machine
@@ -98,7 +97,7 @@ def plgg_task(request: TrainingRequest, progress: Progress) -> TrainingTask:
     def batches(recipe: Recipe):
         # Left and right alone are mirrored: in atlas space front and top are where they are.
         patches = Patches(data.store, data.parts["training"], recipe.edges, recipe.seed, flips=(0,))
-        return patch_batches(patches, recipe, max(1, (os.cpu_count() or 2) // 2))
+        return patch_batches(patches, recipe)
 
     synthetic = request.data == SYNTHETIC
     patients = sum(map(len, data.parts.values()))
@@ -140,26 +139,24 @@ def marker_data(request: TrainingRequest, progress: Progress) -> MarkerData:
     store = ScanStore(request.cases or request.out / "cases")
     if request.data == SYNTHETIC:
         seeds = range(FIRST_SEED, FIRST_SEED + (request.patients or PATIENTS))
-        work = {f"marker-{seed}-{spacing:g}mm": partial(synthetic_patient, seed, spacing) for seed in seeds}
-        cases = [Case(name, name, tumors=(Tumor(type="glioma"),)) for name in work]
-        names = {case.id: case.id for case in cases}
+        names = {seed: f"marker-{seed}-{spacing:g}mm" for seed in seeds}
+        cohort = [
+            (Case(name, name, tumors=(Tumor(type="glioma"),)), name, partial(synthetic_patient, seed, spacing))
+            for seed, name in names.items()
+        ]
     else:
         cases = [case for case in read_manifest(request.data) if case.mask is not None and case.flair is not None]
         _require_enough(cases, request)
-        names = {case.id: name_of_case(case, spacing) for case in cases}
-        work = {names[case.id]: partial(real_patient, case, spacing) for case in cases}
-    prepare_scans(store, work, progress, max(1, (os.cpu_count() or 2) // 2))
-    parts = split_by_patient(cases, SHARES, request.split)
+        cohort = [(case, name_of_case(case, spacing), partial(real_patient, case, spacing)) for case in cases]
     edges = SMALL.edges if request.size == "small" else PLGG.edges
-    return MarkerData(store, {part: [names[case.id] for case in some] for part, some in parts.items()}, edges)
+    return MarkerData(store, prepare_cohort(store, cohort, SHARES, request.split, progress), edges)
 
 
 def synthetic_patient(seed: int, spacing: float) -> PreparedScan:
     """A synthetic patient's FLAIR in atlas space, with the tumor's mask and the marker on record."""
     with torch.inference_mode():
         plan, marker = plan_marker_case(seed)
-        shape = tuple(round(edge / spacing) for edge in EXTENT_MM)
-        grid = Grid.around(CENTER_RAS, spacing, shape)
+        grid = brain_grid(spacing)
         geometry = rasterise(plan, grid)
         rng, generator = streams(seed, "scan")
         style = Style(wide=False, head=False, artefacts=bool(rng.random() < 0.4))
@@ -184,8 +181,7 @@ def real_patient(case: Case, spacing: float) -> PreparedScan:
             f"{flair.shape}) nor on that of the T1c. Resample it onto the scan's grid first."
         )
     drawn = np.isin(mask.data, case.mask_labels.whole) if case.mask_labels else mask.data > 0
-    if not drawn.any():
-        raise InvalidImage(f"Case {case.id!r}: the mask {case.mask} is empty. Leave the case out, or draw its tumor.")
+    require_drawn(case, drawn)
     to_atlas = register_to_atlas(guide).patient_to_atlas
     moved = LabelMap(drawn, to_atlas @ mask.affine)
     return _in_atlas(Volume(flair.data, to_atlas @ flair.affine), moved, spacing, _marker_of(case))
@@ -218,10 +214,9 @@ def measure_part(network: PlggNetwork, data: MarkerData, part: str, progress: Pr
             progress(number / len(data.parts[part]), f"Measuring: {part}, {number + 1} of {len(data.parts[part])}")
         scan = data.store.read(name)
         chance, labels = read_in_windows(network, scan.image, data.edges, device)
-        found, truth = chance[0] > 0.5, scan.masks[0]
-        dice = 2 * np.count_nonzero(found & truth) / max(1, np.count_nonzero(found) + np.count_nonzero(truth))
         chances = labels["marker"].tolist() if "marker" in labels else None
-        rows.append({"dice": float(dice), "marker": scan.label, "chances": chances})
+        overlap = dice(chance[0] > 0.5, scan.masks[0]) or 0.0  # None: a tumor too small for the grid is not found
+        rows.append({"dice": overlap, "marker": scan.label, "chances": chances})
     network.cpu()
     return rows
 
@@ -243,7 +238,7 @@ def _measure(run: TrainingRun, progress: Progress, *, data: MarkerData) -> Measu
 
 
 def _in_atlas(flair: Volume, mask: LabelMap, spacing: float, label: int) -> PreparedScan:
-    grid = Grid.around(CENTER_RAS, spacing, tuple(round(edge / spacing) for edge in EXTENT_MM))
+    grid = brain_grid(spacing)
     moved = resample(flair, grid)
     brain = resample_labels(load_atlas().brain, grid).data > 0
     # The signal ends where the atlas' brain does: a skull, where there is one, is not for this network.

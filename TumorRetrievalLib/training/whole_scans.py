@@ -3,7 +3,8 @@
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from TumorRetrievalLib.cohort.case import Case
+from TumorRetrievalLib.cohort.splits import split_by_patient
 from TumorRetrievalLib.errors import Cancelled, CannotWrite, InvalidImage, TumorRetrievalError, UnreadableFile
 from TumorRetrievalLib.imaging.arrays import read_arrays
 from TumorRetrievalLib.imaging.atomic import atomic_file, make_folder
@@ -23,8 +25,13 @@ from TumorRetrievalLib.imaging.volume import Grid, Volume
 from TumorRetrievalLib.networks.batch import Batch, Output
 from TumorRetrievalLib.networks.device import mixed_precision
 from TumorRetrievalLib.synthesis.fields import streams
+from TumorRetrievalLib.synthesis.scan import CENTER_RAS
 from TumorRetrievalLib.training.recipes import Recipe
 from TumorRetrievalLib.training.samples import count_from, one_thread
+
+VOXEL_MM = {"published": 1.0, "small": 2.0}
+EXTENT_MM = (160, 192, 160)
+"""Of a whole brain, around CENTER_RAS."""
 
 OVERLAP = 0.25
 """Of neighbouring windows, as a share of their edge."""
@@ -127,14 +134,19 @@ class Patches(Dataset):
         return torch.from_numpy(image.copy()), torch.from_numpy(masks.astype(np.float32)), label
 
 
-def patch_batches(patches: Patches, recipe: Recipe, workers: int = 1) -> Callable[[int], Iterator[Batch]]:
+def workers() -> int:
+    """Processes that prepare scans and cut patches: half of the cores, the other half trains."""
+    return max(1, (os.cpu_count() or 2) // 2)
+
+
+def patch_batches(patches: Patches, recipe: Recipe) -> Callable[[int], Iterator[Batch]]:
     """A function for the trainer: given the steps taken, the batches from there on."""
 
     def from_step(step: int) -> Iterator[Batch]:
         size = recipe.batch_size
         numbers = (range(n * size, (n + 1) * size) for n in count_from(step))
         yield from DataLoader(
-            patches, batch_sampler=numbers, num_workers=workers, collate_fn=_collate, worker_init_fn=one_thread
+            patches, batch_sampler=numbers, num_workers=workers(), collate_fn=_collate, worker_init_fn=one_thread
         )
 
     return from_step
@@ -219,6 +231,43 @@ def _finished(store: ScanStore, missing: dict[str, Callable], workers: int) -> I
 def _prepare(store: ScanStore, name: str, make: Callable) -> None:
     torch.set_num_threads(1)
     store.get_or_make(name, make)
+
+
+def prepare_cohort(
+    store: ScanStore,
+    cohort: Sequence[tuple[Case, str, Callable]],
+    shares: dict[str, float],
+    seed: int,
+    progress: Callable[[float, str], None],
+) -> dict[str, list[str]]:
+    """Prepares the scans of patients and divides them, by patient.
+
+    :param cohort: (case, its name in the store, what makes its scan).
+    :param shares: :param seed: as in `split_by_patient`.
+    :returns: name of a part -> names in the store.
+    """
+    prepare_scans(store, {name: make for _, name, make in cohort}, progress, workers())
+    names = {case.id: name for case, name, _ in cohort}
+    parts = split_by_patient([case for case, _, _ in cohort], shares, seed)
+    return {part: [names[case.id] for case in cases] for part, cases in parts.items()}
+
+
+def require_drawn(case: Case, drawn: np.ndarray) -> None:
+    """:raises InvalidImage: if nothing is drawn in a case's mask."""
+    if not drawn.any():
+        raise InvalidImage(f"Case {case.id!r}: the mask {case.mask} is empty. Leave the case out, or draw its tumor.")
+
+
+def brain_grid(spacing_mm: float) -> Grid:
+    """The grid of isotropic voxels that holds the whole brain of the atlas, and of a synthetic patient."""
+    return Grid.around(CENTER_RAS, spacing_mm, tuple(round(edge / spacing_mm) for edge in EXTENT_MM))
+
+
+def dice(found: np.ndarray, truth: np.ndarray) -> float | None:
+    """2 |A and B| / (|A| + |B|) of two bool arrays; None where there is nothing to find."""
+    if not truth.any():
+        return None
+    return float(2 * np.count_nonzero(found & truth) / (np.count_nonzero(found) + np.count_nonzero(truth)))
 
 
 def name_of_case(case: Case, spacing: float) -> str:

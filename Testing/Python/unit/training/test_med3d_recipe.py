@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from TumorRetrievalLib.cohort.case import MaskLabels
+from TumorRetrievalLib.cohort.case import Case, MaskLabels
+from TumorRetrievalLib.cohort.label_schemes import ENHANCING_IS_4
+from TumorRetrievalLib.cohort.manifest import write_manifest
 from TumorRetrievalLib.errors import GeometryMismatch, InvalidImage, ManifestError, UnknownLabel, WeightsError
 from TumorRetrievalLib.evaluation.brats import evaluate_brats
-from TumorRetrievalLib.imaging.files import read_labels, write_labels
-from TumorRetrievalLib.imaging.volume import LabelMap
-from TumorRetrievalLib.networks.med3d import MedicalNetEncoder
-from TumorRetrievalLib.networks.weights import load_model
+from TumorRetrievalLib.evaluation.segmentation import dice
+from TumorRetrievalLib.imaging.files import read_labels, write_labels, write_volume
+from TumorRetrievalLib.imaging.volume import LabelMap, Volume
+from TumorRetrievalLib.networks.med3d import REGIONS, Med3dUNet, MedicalNetEncoder
+from TumorRetrievalLib.networks.weights import load_model, save_model
+from TumorRetrievalLib.training import med3d as module
 from TumorRetrievalLib.training.commands import train_recipe
-from TumorRetrievalLib.training.med3d import med3d_task, scans_of, synthetic_glioma
+from TumorRetrievalLib.training.med3d import med3d_task, real_scan, scans_of, synthetic_glioma
 from TumorRetrievalLib.training.recipes import MED3D
 from TumorRetrievalLib.training.task import TrainingRequest
+from TumorRetrievalLib.training.whole_scans import normalised, read_in_windows
 
 
 def quiet(fraction, message):
@@ -88,6 +93,36 @@ def test_a_manifest_trains_the_same_way_and_its_scans_can_be_evaluated(tmp_path,
     assert len(result["cases"]) == 6 and result["mean"]["whole_tumor"]["n"] == 6
     assert result["paper"]["ResNet-10, trained"]["whole_tumor"] == 0.741
     assert json.loads((tmp_path / "brats.json").read_text()) == result
+
+
+def test_a_patient_read_from_files_is_the_patient_of_the_training_and_scores_the_same(tmp_path, monkeypatch):
+    """Same channels, same intensities, same place: what a network has learned holds for scans on disk."""
+    painted = []
+    monkeypatch.setattr(module, "normalised", lambda volume: painted.append(volume) or normalised(volume))
+    scan = synthetic_glioma(4_000_002, 4.0)
+    mirrored = painted[0].affine @ np.diag([-1.0, 1, 1, 1])
+    mirrored[:3, 3] = painted[0].grid.to_world((scan.image.shape[1] - 1, 0, 0))
+    files = {name: tmp_path / f"{name}.nii.gz" for name in ("t1c", "flair", "mask")}
+    for name, volume, scale in zip(files, list(painted), (100.0, 7.0), strict=False):
+        write_volume(files[name], Volume(scale * volume.data[::-1], mirrored))
+    labels = np.select([*scan.masks[::-1]], [4, 1, 2]).astype(np.uint8)
+    write_labels(files["mask"], LabelMap(labels[::-1], mirrored))
+    case = Case("glioma", "glioma", **files, mask_labels=ENHANCING_IS_4)
+    write_manifest(tmp_path / "manifest.csv", [case])
+
+    read = real_scan(case, 4.0)
+
+    assert np.array_equal(read.masks, scan.masks)
+    assert np.abs(read.image - scan.image).max() < 0.01
+    torch.manual_seed(3)
+    network = Med3dUNet(10, 8).eval()
+    torch.nn.init.normal_(network.masks.weight)
+    torch.nn.init.zeros_(network.masks.bias)
+    contract = {"spacing_mm": [4.0, 4.0], "window": [32, 32, 32], "channels": ["t1c", "flair"]}
+    scores = evaluate_brats(tmp_path / "manifest.csv", save_model(tmp_path / "model", network, contract))["cases"]
+    chances, _ = read_in_windows(network, scan.image, (32, 32, 32), torch.device("cpu"))
+    for region, chance, truth in zip(REGIONS, chances, scan.masks, strict=True):
+        assert scores["glioma"][region] == pytest.approx(dice(chance > 0.5, truth), abs=0.01)
 
 
 def test_the_regions_of_a_manifest_follow_its_label_scheme(tmp_path, coarse, hospital):
