@@ -70,7 +70,13 @@ def evaluate_retrieval_command(
     tables = {name: table for name, table in result.items() if isinstance(table, dict)}
     show_scores({f"{name}, {which}": row for name, table in tables.items() for which, row in table.items()})
     if note_in is not None:
-        options = (f" --seed {seed}" if seed else "") + (f" --queries {queries}" if queries else "")
+        given = {
+            "index": index and _shown(index),
+            "seed": seed,
+            "queries": queries,
+            "asking": asking and _shown(asking),
+        }
+        options = "".join(f" --{name} {value}" for name, value in given.items() if value)
         _note(note_in, "retrieval", retrieval_entry(result, f"evaluate retrieval{options}"))
 
 

@@ -45,11 +45,13 @@ def segmentation_entry(result: dict, command: str) -> dict:
 def retrieval_entry(result: dict, command: str) -> dict:
     """The entry of `evaluate_retrieval`; see `segmentation_entry`."""
     n = result["held_out_tumors"]
+    # How many of a hospital's tumors have a label is not said, so there the shares stand without an interval.
+    known = n if result["patients"] == "synthetic patients" else None
     columns = {
-        "ours": (result["ours"]["exact boxes"], n),
-        "ours, distorted boxes": (result["ours"]["distorted boxes"], n),
-        "appearance alone": (result["appearance alone"]["exact boxes"], n),
-        "most frequent label": (result["chance"]["most frequent label"], n),
+        "ours": (result["ours"]["exact boxes"], known),
+        "ours, distorted boxes": (result["ours"]["distorted boxes"], known),
+        "appearance alone": (result["appearance alone"]["exact boxes"], known),
+        "most frequent label": (result["chance"]["most frequent label"], known),
         "Pisov et al.": (result["paper"]["exact boxes"], None),
         "Pisov et al., distorted": (result["paper"]["distorted boxes"], None),
     }

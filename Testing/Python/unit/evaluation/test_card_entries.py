@@ -33,3 +33,16 @@ def test_shares_of_tumors_get_an_interval_and_the_papers_figures_none():
     assert kind["ours, distorted boxes"]["mean"] == 0.5 and kind["ours"]["n"] == 40
     assert kind["Pisov et al."] == {"mean": 0.9, "low": None, "high": None, "n": None}
     assert entry["scores"]["linear size, error in mm (RMSE)"]["ours"]["mean"] == 2.5
+
+
+def test_of_a_hospitals_tumors_missing_labels_are_left_out_and_shares_stand_alone():
+    both = {"exact boxes": {"type": 0.9}, "distorted boxes": {"type": 0.8}}
+    result = {
+        "ours": both, "appearance alone": both, "paper": both, "chance": {"most frequent label": {"type": 0.5}},
+        "k": 5, "patients": "patients of this index", "held_out_tumors": 40, "gallery_tumors": 160,
+    }  # fmt: skip
+
+    entry = retrieval_entry(result, "evaluate retrieval --index own")
+
+    assert list(entry["scores"]) == ["type"] and entry["title"] == "Retrieval on patients of this index"
+    assert entry["scores"]["type"]["ours"] == {"mean": 0.9, "low": None, "high": None, "n": None}
