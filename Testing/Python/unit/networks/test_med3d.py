@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from TumorRetrievalLib.errors import WeightsError
+from TumorRetrievalLib.networks import med3d
 from TumorRetrievalLib.networks.batch import Batch
-from TumorRetrievalLib.networks.losses import voxel_loss
+from TumorRetrievalLib.networks.losses import default_loss, voxel_loss
 from TumorRetrievalLib.networks.med3d import Med3dUNet, MedicalNetEncoder
 from TumorRetrievalLib.networks.medicalnet import load_medicalnet, read_medicalnet
 from TumorRetrievalLib.networks.weights import load_model, save_model
@@ -190,3 +191,39 @@ def test_each_modality_has_an_encoder_of_its_own():
         straight, swapped = network(image, NO_BOXES).masks, network(image.flip(1), NO_BOXES).masks
 
     assert not torch.allclose(straight, swapped)
+
+
+class NoEncoder(torch.nn.Module):
+    """In place of an encoder, to be quick: it sees nothing."""
+
+    outputs = 8
+
+    def __init__(self, depth):
+        super().__init__()
+
+    def forward(self, x):
+        return x.new_zeros(len(x), self.outputs, *(size // 8 for size in x.shape[2:]))
+
+
+def test_a_short_training_finds_every_region(monkeypatch):
+    """With weights of any sign in the last layer, it was a matter of luck which regions stayed background."""
+    monkeypatch.setattr(med3d, "MedicalNetEncoder", NoEncoder)
+    torch.manual_seed(0)
+    network = Med3dUNet(10, 8)
+    assert (network.masks.weight > 0).all(), "at the start"
+    masks = torch.zeros(1, 3, 16, 16, 16)
+    for region, reach in enumerate((6, 4, 3)):
+        inside = slice(8 - reach, 8 + reach)
+        masks[0, region, inside, inside, inside] = 1
+    image = masks[:, [1, 0]] + 0.4 * torch.randn(1, 2, 16, 16, 16)
+    batch = Batch(image, masks, NO_BOXES, {}, torch.ones(1, 3, dtype=torch.bool))
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+
+    for _ in range(60):
+        optimizer.zero_grad()
+        default_loss(network(image, NO_BOXES), batch, {})[0].backward()
+        optimizer.step()
+
+    found, truth = network(image, NO_BOXES).masks > 0, masks > 0
+    overlap = 2 * (found & truth).sum((0, 2, 3, 4)) / (found.sum((0, 2, 3, 4)) + truth.sum((0, 2, 3, 4)))
+    assert overlap.min() > 0.8
