@@ -9,8 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from TumorRetrievalLib import __version__, cli
-from TumorRetrievalLib.engine import doctor
+from TumorRetrievalLib import __version__
 from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
 from TumorRetrievalLib.retrieval.filters import Filters
@@ -72,20 +71,6 @@ def engine(monkeypatch):
     module.FindRequest, module.find_similar = FindRequest, engine.find_similar
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return engine
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run `tumor-retrieval` with arguments; returns its exit code, stdout and stderr."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tumor-retrieval", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return left.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_find_passes_on_everything_it_was_told(call, engine):
@@ -290,7 +275,7 @@ def test_retrieval_scores_stand_beside_those_of_the_paper(call, monkeypatch):
     ours, paper = {"exact boxes": {"type": 0.9, "area": 0.7}}, {"exact boxes": {"type": 0.86}}
     asked = {}
     module = ModuleType("TumorRetrievalLib.evaluation.retrieval")
-    answer = {"k": 5, "ours": ours, "paper": paper, "model": "abc"}
+    answer = {"k": 5, "ours": ours, "paper": paper, "notes": [], "model": "abc"}
     module.evaluate_retrieval = lambda **options: asked.update(options) or answer
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
@@ -384,38 +369,3 @@ def test_segmentation_scores_are_a_table_with_their_means(call, monkeypatch):
 
 def test_the_version_is_the_librarys(call):
     assert call("--version") == (0, f"{__version__}\n", "")
-
-
-EXAMINED = {
-    "ok": False,
-    "problems": ["Atlas/mni152_t1.nii.gz: missing; install the tool again"],
-    "version": "0.1.0",
-    "python": "3.11.7",
-    "platform": "somewhere",
-    "packages": {"numpy": "2.0", "faiss-cpu": None},
-    "devices": {"cpu": "2 cores"},
-    "files": {"Atlas/mni152_t1.nii.gz": "missing; install the tool again"},
-    "models": {"default": {"architecture": "default", "sha256": "abc", "state": "ok"}},
-    "indexes": {},
-    "free_disk_gb": 12.5,
-}
-
-
-def test_doctor_prints_json_for_programs(call, monkeypatch):
-    monkeypatch.setattr(doctor, "examine", lambda: EXAMINED)
-
-    code, said, _ = call("doctor", "--json")
-
-    assert code == 1
-    assert json.loads(said) == EXAMINED
-
-
-def test_doctor_marks_what_is_wrong_and_what_is_well(call, monkeypatch):
-    monkeypatch.setattr(doctor, "examine", lambda: EXAMINED)
-
-    code, said, error = call("doctor")
-
-    assert code == 1
-    assert any(line.startswith("BAD") and "Atlas/mni152_t1.nii.gz" in line for line in said.splitlines())
-    assert any(line.startswith("ok") and "NumPy is used" in line for line in said.splitlines())
-    assert "missing; install the tool again" in error

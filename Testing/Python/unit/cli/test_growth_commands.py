@@ -6,8 +6,6 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from TumorRetrievalLib import cli
-
 RESULT = {
     "notes": ["Only the affine alignment was used."],
     "dice": {"retrieval": {"core": 0.6, "whole": 0.7, "combined": 1.3}, "refined": None,
@@ -47,19 +45,6 @@ def asked(monkeypatch):
     engine("TumorRetrievalLib.engine.simulate", {"simulate_tumors": made})
     engine("TumorRetrievalLib.evaluation.growth", {"evaluate_growth": MEASURED})
     return known
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tumor-retrieval", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return left.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_growth_takes_two_masks_and_all_its_options(call, asked):
