@@ -189,7 +189,7 @@ def evaluate_pisov_command(
             progress=progress,
         )
     cohort = result["cohort"]
-    print(f"{cohort['held_out_tumors']} synthetic tumors ask {cohort['gallery_tumors']}; the paper had patients.")
+    print(f"{cohort['held_out_tumors']} synthetic tumors ask {cohort['gallery_tumors']}. Paper: its own patients.")
     for table in ("table_2", "table_3", "table_4"):
         print(table.replace("_", " ").capitalize())
         show_scores(rows_of(result, table))
