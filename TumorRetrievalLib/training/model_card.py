@@ -20,7 +20,8 @@ CARD_NAME = "model_card.json"
 KNOWN_FAILURES = {
     "default": (
         "What the training measures is of synthetic patients; scans of patients are measured apart.",
-        "Small or patchy enhancement, and brains without a box, are outlined worst.",
+        "Small or patchy enhancement, slices of several mm, and brains without a box are outlined worst; without a box, "
+        "tumors that do not enhance are missed.",
         "The tumor type is learned from synthetic tumors and says little about real ones.",
     ),
     "slices-best": (

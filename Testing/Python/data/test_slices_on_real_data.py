@@ -1,5 +1,6 @@
 """The bundled network for slices, on slices that it was trained on, on others, and on whole scans."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ def part_of(path: Path, which: slice, out: Path) -> Path:
     return out
 
 
-def test_the_contract_names_whose_slices_the_weights_were_trained_on_and_how_good_they_are():
-    contract = (resource("Models", "slices-best") / "model.json").read_text(encoding="utf-8")
+def test_contract_and_card_name_whose_slices_the_weights_were_trained_on_and_how_good_they_are():
+    model = resource("Models", "slices-best")
+    card = json.loads((model / "model_card.json").read_text(encoding="utf-8"))
 
     for words in ("Jun Cheng", "1512427", "CC BY 4.0", "patients: 2400 slices"):
-        assert words in contract
-    assert '"patients": {' in contract, "scores on unseen patients"
+        assert words in (model / "model.json").read_text(encoding="utf-8")
+        assert words in card["attribution"] + card["data"]
+    on_unseen_patients = card["measured"]["slices, patients"]["scores"]["type, accuracy"]["model"]
+    assert on_unseen_patients["n"] > 500 and 0.9 < on_unseen_patients["mean"] < 1
 
 
 def test_slices_of_the_training_set_are_recognised_and_read_well(real_data, tmp_path):
