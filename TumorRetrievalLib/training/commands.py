@@ -122,7 +122,7 @@ def _own_patients(request: TrainingRequest, progress: Progress) -> _Material:
     failures = (
         "The thresholds were chosen on the patients that the metrics are of, so these are a little too good.",
         *data.failures(["type"]),
-        *KNOWN_FAILURES["default"][1:2],
+        *KNOWN_FAILURES["default"][1:3],
     )
     return _Material(batches, data.learned(["type"]), partial(held_out_crops, data), data.in_words(), failures)
 

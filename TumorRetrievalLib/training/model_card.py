@@ -20,8 +20,8 @@ CARD_NAME = "model_card.json"
 KNOWN_FAILURES = {
     "default": (
         "What the training measures is of synthetic patients; scans of patients are measured apart.",
-        "Small or patchy enhancement, slices of several mm, and brains without a box are outlined worst; without a box, "
-        "tumors that do not enhance are missed.",
+        "Small or patchy enhancement, several foci, and slices of several mm are outlined worst.",
+        "Without a box, small tumors are often missed.",
         "The tumor type is learned from synthetic tumors and says little about real ones.",
     ),
     "slices-best": (
