@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 from TumorRetrievalLib.retrieval.familiarity import BestMatch
 
-LEAST_SEEN = 0.4
-"""Less than this part of the outline seen without the box is no tumor to the model. docs/searching.md has the rates."""
+LEAST_SEEN = 0.25
+"""Less than this part of the outline seen without the box is no tumor to the model.
+
+The highest limit, in steps of .05, below which only one of 75 held-out synthetic
+tumors falls. docs/searching.md has the rates.
+"""
 
 
 @dataclass(frozen=True)
