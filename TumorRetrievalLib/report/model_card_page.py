@@ -10,6 +10,7 @@ _FACTS = (
     ("recipe", "Recipe"),
     ("data", "Trained on"),
     ("attribution", "Attribution"),
+    ("started_from", "Started from weights"),
     ("seed", "Seed"),
     ("parameters", "Parameters"),
     ("steps", "Steps"),
