@@ -7,8 +7,8 @@ from TumorRetrievalLib.retrieval.familiarity import BestMatch
 LEAST_SEEN = 0.25
 """Less than this part of the outline seen without the box is no tumor to the model.
 
-The highest limit, in steps of .05, below which only one of 75 held-out synthetic
-tumors falls. docs/searching.md has the rates.
+The highest limit, in steps of .05, below which only one of 75 held-out synthetic tumors falls. docs/searching.md has
+the rates.
 """
 
 

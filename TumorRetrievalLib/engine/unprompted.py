@@ -18,7 +18,7 @@ MOST_BOXES = 12
 LIMIT = 0.4
 """Probability from which a voxel is tumor when no box is drawn.
 
-Of .3 and .4 the lower one gave more than half a false box a scan, on 24 synthetic patients of no other use.
+Of .3 and .4 the lower one gave more than half a false box a scan, on twelve synthetic patients of no other use.
 """
 
 
@@ -48,7 +48,9 @@ def suggest_tumors(
     no_core = LabelMap(np.zeros(grid.shape, np.uint8), grid.affine)
     found = [focus for focus in find_foci(no_core, seen, SMALLEST_ML) if focus.whole_ml >= SMALLEST_ML][:MOST_BOXES]
     boxes, outlines = [], []
-    for focus in found:
+    for number, focus in enumerate(found, start=1):
+        if progress is not None:
+            progress(1.0, f"Outlining tumor {number} of {len(found)}")
         box = focus.size.box
         around_all = outline_tumor(reader.read(patient.scan, box, "whole"), box, "whole", reader, grid)
         core = tumor_box(around_all.core, around_all, grid) if around_all.core_ml >= SMALLEST_ML else None

@@ -19,7 +19,9 @@ _OEDEMA_MM = 2.5
 
 
 _SPARES_CORTEX = 0.65
+"""Share of tumors whose oedema ends at the cortex."""
 _CORTEX_NOISE = 0.15
+"""By how much of a tissue fraction that border varies."""
 
 
 @dataclass(frozen=True)
