@@ -4,6 +4,8 @@ The lists of displayable managers follow trame-slicer (https://github.com/Kitwar
 without volume rendering and glyphs: those take up to a second per frame on a software renderer.
 """
 
+from abc import ABC, abstractmethod
+
 import slicer
 import vtk
 import vtkmodules.vtkInteractionStyle
@@ -39,7 +41,7 @@ THREE_D_MANAGERS = (
 _FIRST_SIZE = (400, 400)
 
 
-class MrmlView:
+class MrmlView(ABC):
     """One view: a render window in memory, its interactor and its displayable managers.
 
     :param application: the `MrmlApplication` whose scene is shown.
@@ -82,13 +84,13 @@ class MrmlView:
         group.Initialize(factory, self.renderer)
         return group
 
+    @abstractmethod
     def _set_up_node(self) -> None:
         """Find or make the view's node and logic, and put into the renderer what lies under everything else."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _connect(self) -> None:
         """Give the node to the displayable managers and the events to Slicer's interactor style."""
-        raise NotImplementedError
 
     def schedule_render(self) -> None:
         """Say that the last frame is out of date."""
