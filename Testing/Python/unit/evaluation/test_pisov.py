@@ -46,7 +46,7 @@ def painted(patients):
 
 def test_a_fifth_of_the_cohort_is_held_out_and_none_of_it_was_trained_on():
     for patients in (10, 100, COHORT):
-        cohort = Cohort(patients, 60, 2.0)
+        cohort = Cohort(patients, 40, 3.0)
         assert len(cohort.gallery) + len(cohort.held_out) == patients
         assert len(cohort.held_out) == pytest.approx(patients / 5, abs=1)
         assert max(cohort.gallery) < PATIENTS <= min(cohort.held_out) and max(cohort.held_out) < COHORT

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from TumorRetrievalLib.cohort.case import Case
+from TumorRetrievalLib.cohort.case import Case, Tumor
 from TumorRetrievalLib.cohort.manifest import write_manifest
 from TumorRetrievalLib.engine import patient
 from TumorRetrievalLib.engine.archive import ReadWith, build_archive_index
@@ -26,6 +26,7 @@ from TumorRetrievalLib.imaging.files import write_labels, write_volume
 from TumorRetrievalLib.imaging.volume import Grid, LabelMap, Volume
 from TumorRetrievalLib.registration.alignment import AtlasAlignment
 from TumorRetrievalLib.retrieval.blocks import DEFAULT_LAYOUT as LAYOUT
+from TumorRetrievalLib.retrieval.blocks import extent_features
 from TumorRetrievalLib.retrieval.case_index import CaseIndex
 
 
@@ -70,6 +71,21 @@ def test_labels_and_sizes_that_nobody_has_said_neither_ask_nor_answer():
     assert score["left_right"] == 0.0, "b has more votes"
 
 
+def test_among_fewer_cases_the_neighbours_are_less_alike():
+    cases, vectors = [], {}
+    for number in range(160):
+        extent = LAYOUT.combine({"extent": extent_features(np.full(3, 5.0 + number / 2))})
+        cases.append(Case(f"case{number}", f"patient{number}", tumors=(Tumor(type="glioma", linear_size_mm=number),)))
+        vectors[f"case{number}"] = extent[None].astype(np.float32)
+    asking, answers = retrieval._labelled(cases[::8], vectors), [case for n, case in enumerate(cases) if n % 8]
+
+    table = retrieval._among_fewer(asking, answers, vectors, LAYOUT, seed=0)
+
+    errors = [row["linear_size_rmse_mm"] for row in table.values()]
+    assert list(table) == ["half of them", "a quarter", "an eighth"] and errors == sorted(errors) and errors[0] > 0
+    assert all(row["type"] == 1.0 and "area" not in row for row in table.values())
+
+
 @pytest.fixture(scope="module")
 def real_index(tmp_path_factory, tiny_model):
     """An index of ten patients' scans in files, whose places are known as the scans lie in the atlas already."""
@@ -103,6 +119,7 @@ def test_a_hospitals_index_gets_the_table_too_by_reading_its_scans_again(real_in
     assert result["notes"] == ["Left out, as tumors without such a label ask or answer: type."]
     appearance = result["appearance alone"]
     assert set(appearance) == {"exact boxes", "distorted boxes"} and result["chance"]["most frequent label"]
+    assert all(set(row) == set(exact) for row in result["ours among fewer cases"].values())
 
 
 def test_boxes_are_drawn_anew_on_the_scans_and_other_boxes_are_other_embeddings(real_index, tiny_model):

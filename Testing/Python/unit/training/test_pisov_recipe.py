@@ -44,7 +44,7 @@ def test_the_contract_tells_channels_tasks_spacing_and_crop(tmp_path, monkeypatc
     contract = load_model(train_recipe("pisov", tmp_path, steps=1, size="small", channels=4), "cpu").contract
 
     assert contract["solved_tasks"] == list(TASKS) and contract["arguments"]["channels"] == 4
-    assert (contract["crop"], contract["spacing_mm"]) == (16, [2.0, 2.0])
+    assert (contract["crop"], contract["spacing_mm"]) == (16, [3.0, 3.0])
 
 
 def test_an_unknown_task_and_none_at_all_are_refused_with_the_known_ones():
