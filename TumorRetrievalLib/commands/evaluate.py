@@ -37,6 +37,21 @@ def evaluate_segmentation_command(
         _note(note_in, "segmentation", segmentation_entry(result, f"evaluate segmentation --cases {_shown(cases)}"))
 
 
+@app.command("shared-boxes")
+def evaluate_shared_boxes_command(
+    patients: Annotated[int, typer.Option(min=1, help="Synthetic patients to draw.")] = 30,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first; 0 to 29 were used for the design.")] = 30,
+    model: Model = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+) -> None:
+    """Dice of tumors that share one drawn box: as the network answers, and each outlined by itself."""
+    from TumorRetrievalLib.evaluation.shared_boxes import evaluate_shared_boxes
+
+    with shown_progress() as progress:
+        result = evaluate_shared_boxes(patients, first, model, json_path, progress)
+    show_scores(result["table"])
+
+
 @app.command("retrieval")
 def evaluate_retrieval_command(
     index: Index = None,

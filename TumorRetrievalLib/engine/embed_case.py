@@ -11,7 +11,8 @@ from TumorRetrievalLib.cohort.case import Case, MaskLabels, SyntheticRecipe, Tum
 from TumorRetrievalLib.cohort.foci import find_foci, masks_of
 from TumorRetrievalLib.cohort.labels import describe_position
 from TumorRetrievalLib.cohort.measure import measure_tumor
-from TumorRetrievalLib.engine.outline import merge, outline_tumor
+from TumorRetrievalLib.engine.in_box import read_in_box
+from TumorRetrievalLib.engine.outline import merge
 from TumorRetrievalLib.engine.parts import EmbeddedCase
 from TumorRetrievalLib.engine.patient import Patient, open_patient
 from TumorRetrievalLib.engine.unprompted import SMALLEST_ML, suggest_tumors
@@ -135,8 +136,7 @@ def _drawn_by_the_network(case: Case, patient: Patient, reader: TumorReader, pro
     grid = patient.t1c.grid
     boxes = [tumor.box for tumor in case.tumors if tumor.box is not None]
     if boxes:
-        readings = [(reader.read(patient.scan, box, "core"), box) for box in boxes]
-        outlines = [outline_tumor(reading, box, "core", reader, grid) for reading, box in readings]
+        outlines = [read_in_box(patient.scan, box, "core", reader, grid).outline for box in boxes]
         return _Drawn(*merge(outlines, grid), made=True)
     found = suggest_tumors(patient, reader, progress)
     if not any(focus.core_ml >= SMALLEST_ML for focus in find_foci(found.core, found.whole)):

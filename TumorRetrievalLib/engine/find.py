@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.labels import describe_position
+from TumorRetrievalLib.engine.described import described_case, described_hit
 from TumorRetrievalLib.engine.familiar import Familiarity
+from TumorRetrievalLib.engine.in_box import read_in_box
 from TumorRetrievalLib.engine.known_cases import KnownCase, in_parallel, load_if_possible
-from TumorRetrievalLib.engine.outline import Outline, core_box, merge, outline_tumor
+from TumorRetrievalLib.engine.outline import Outline, core_box, merge
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
 from TumorRetrievalLib.engine.rerank import QUERY_FILE, Query
 from TumorRetrievalLib.engine.search import Answer, Wishes, example_of, search, search_together
@@ -104,12 +106,14 @@ class FindRequest:
 class FoundTumor:
     """One box, read and looked up.
 
+    :param inside: how many tumors were told apart in it.
     :param slices: see `engine.slice_evidence`.
     """
 
     box: Box
     reading: Reading
     outline: Outline
+    inside: int
     facts: TumorFacts
     area: str
     answer: Answer
@@ -248,16 +252,16 @@ def _boxes(request: FindRequest, patient: Patient) -> list[Box]:
 def _find_one(
     patient: Patient, box: Box, reader: TumorReader, index: CaseIndex, request: FindRequest, wishes: Wishes
 ) -> FoundTumor:
-    reading = reader.read(patient.scan, box, request.around)
-    outline = outline_tumor(reading, box, request.around, reader, patient.t1c.grid)
+    seen = read_in_box(patient.scan, box, request.around, reader, patient.t1c.grid)
+    reading, outline = seen.reading, seen.outline
     facts = patient.facts_about(reading, core_box(box, request.around, outline, patient.t1c.grid))
     embedding = embed(facts)
     answer = search(index, embedding, request.k, wishes)
-    seen = reader.seen_without_box(patient.scan, box, request.around, reading)
-    familiarity = Familiarity(best_match(index, embedding, wishes.weights, wishes.filters), seen)
+    unprompted = reader.seen_without_box(box, request.around, reading, seen.untold)
+    familiarity = Familiarity(best_match(index, embedding, wishes.weights, wishes.filters), unprompted)
     area = "" if facts.atlas_mm is None else describe_position(facts.atlas_mm).area
     slices = slice_evidence(patient.t1c, box, request.device)
-    return FoundTumor(box, reading, outline, facts, area, answer, familiarity, slices)
+    return FoundTumor(box, reading, outline, seen.tumors, facts, area, answer, familiarity, slices)
 
 
 def _all_together(
@@ -273,12 +277,18 @@ def _all_together(
 def _what_to_know(found: list[FoundTumor]) -> list[str]:
     """Sentences about the hits that a reader must see."""
     warnings = [tumor.familiarity.warning(number) for number, tumor in enumerate(found, start=1)]
+    several = [
+        f"Box {number} holds {tumor.inside} tumors apart from each other. Each is outlined, but the similar cases are "
+        "those of all of them in one box: draw a box around each to compare them one by one."
+        for number, tumor in enumerate(found, start=1)
+        if tumor.inside > 1
+    ]
     left_out = [
         f"Box {number}: these cases look alike but are of another type than the best match, a {name}."
         for number, tumor in enumerate(found, start=1)
         if (name := tumor.answer.look_alikes_of)
     ]
-    return [warning for warning in warnings if warning] + left_out
+    return [warning for warning in warnings if warning] + several + left_out
 
 
 def _jittered(
@@ -356,6 +366,7 @@ def _result_tumor(tumor: FoundTumor) -> dict:
                 "axes": np.round(tumor.box.axes, 6).tolist()},
         "types": {name: round(p, 4) for name, p in tumor.reading.types.items()},
         **({"slice_evidence": tumor.slices} if tumor.slices else {}),
+        **({"tumors_inside": tumor.inside} if tumor.inside > 1 else {}),
         "area": tumor.area,
         "atlas_mm": None if tumor.facts.atlas_mm is None else _rounded(tumor.facts.atlas_mm),
         "core_ml": round(tumor.outline.core_ml, 3),
@@ -367,29 +378,6 @@ def _result_tumor(tumor: FoundTumor) -> dict:
         "familiarity": tumor.familiarity.described(),
         **({"look_alikes_of": tumor.answer.look_alikes_of} if tumor.answer.look_alikes_of else {}),
     }  # fmt: skip
-
-
-def described_hit(hit: Hit) -> dict:
-    """A hit as result.json shows it."""
-    return {
-        "case": hit.case,
-        "tumor": hit.tumor,
-        "score": hit.score,
-        "blocks": hit.blocks,
-        "type": hit.record.type,
-        "area": hit.record.area,
-        "left_right": hit.record.left_right,
-        "front_rear": hit.record.front_rear,
-        "upper_lower": hit.record.upper_lower,
-        "linear_size_mm": hit.record.linear_size_mm,
-        "volume_ml": hit.record.core_ml,
-    }
-
-
-def described_case(hit: CaseHit) -> dict:
-    """A case that resembles all boxes together, as result.json shows it; boxes are counted from 0."""
-    pairs = [{"box": box, "tumor": pair.tumor, "score": pair.score} for box, pair in sorted(hit.pairs.items())]
-    return {"case": hit.case, "score": hit.score, "blocks": hit.blocks, "pairs": pairs}
 
 
 def _rounded(point) -> list[float]:

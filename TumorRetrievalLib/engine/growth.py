@@ -10,7 +10,8 @@ import numpy as np
 from TumorRetrievalLib.engine.find import prepare_folder
 from TumorRetrievalLib.engine.growth_fit import GrowthFit, fit_in_atlas
 from TumorRetrievalLib.engine.growth_result import FILES, contours_of, describe, write_images, write_result
-from TumorRetrievalLib.engine.outline import merge, outline_tumor
+from TumorRetrievalLib.engine.in_box import read_in_box
+from TumorRetrievalLib.engine.outline import merge
 from TumorRetrievalLib.engine.patient import Patient, StopWatch, open_patient, tumor_reader
 from TumorRetrievalLib.engine.tumor_masks import TumorMasks, check_masks, read_masks, require_brain, tumor_in_box
 from TumorRetrievalLib.errors import InvalidBox, RegistrationFailed
@@ -275,9 +276,9 @@ def _checked(patient: Patient, core: LabelMap, whole: LabelMap) -> TumorMasks:
 
 def _outlined(patient: Patient, request: GrowthRequest) -> tuple[LabelMap, LabelMap]:
     reader = tumor_reader(request.model, request.device)
-    reading = reader.read(patient.scan, request.box, request.around)
+    seen = read_in_box(patient.scan, request.box, request.around, reader, patient.t1c.grid)
     patient.notes.extend(reader.notes)
-    return merge([outline_tumor(reading, request.box, request.around, reader, patient.t1c.grid)], patient.t1c.grid)
+    return merge([seen.outline], patient.t1c.grid)
 
 
 def _bent(

@@ -73,6 +73,22 @@ def merge(outlines: list[Outline], grid: Grid) -> tuple[LabelMap, LabelMap]:
     return LabelMap(core, grid.affine), LabelMap(whole, grid.affine)
 
 
+def join(outlines: list[Outline], grid: Grid) -> Outline:
+    """Several outlines as one."""
+    if len(outlines) == 1:
+        return outlines[0]
+    bounds = np.array([[(part.start, part.stop) for part in outline.region] for outline in outlines])
+    low, high = bounds[:, :, 0].min(axis=0), bounds[:, :, 1].max(axis=0)
+    masks = np.zeros((2, *(high - low)), bool)
+    for outline, (start, stop) in zip(outlines, bounds.swapaxes(1, 2), strict=True):
+        part = tuple(slice(a, b) for a, b in zip(start - low, stop - low, strict=True))
+        for mask, mine in zip(masks, (outline.core, outline.whole), strict=True):
+            mask[part] |= mine
+    region = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    core_ml, whole_ml = (float(mask.sum()) * grid.voxel_ml for mask in masks)
+    return Outline(region, *masks, core_ml, whole_ml)
+
+
 def threshold_masks(core: Volume, whole: Volume, limit: float, grid: Grid) -> tuple[LabelMap, LabelMap]:
     """Whole-brain probabilities as masks on the scan's grid."""
     core_mask = resample(core, grid).data > limit

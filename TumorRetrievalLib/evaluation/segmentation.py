@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from TumorRetrievalLib.engine.outline import outline_tumor
+from TumorRetrievalLib.engine.in_box import read_in_box
 from TumorRetrievalLib.engine.patient import Patient, open_patient, tumor_reader
 from TumorRetrievalLib.engine.unprompted import suggest_tumors
 from TumorRetrievalLib.errors import UnreadableFile
@@ -120,7 +120,7 @@ def _outlined(patient: Patient, truth: np.ndarray, around: str, reader: TumorRea
     box = drawn_box(truth, grid)
     if box is None:
         return None
-    outline = outline_tumor(reader.read(patient.scan, box, around), box, around, reader, grid)
+    outline = read_in_box(patient.scan, box, around, reader, grid).outline
     answer = np.zeros(truth.shape, bool)
     answer[outline.region] = outline.core if around == "core" else outline.whole
     return dice(answer, truth)

@@ -85,21 +85,23 @@ class TumorReader:
                 return reading
             spacing *= _WIDEN
 
-    def seen_without_box(self, scan: Scan, box: Box, around: str, reading: Reading) -> float:
+    def read_untold(self, scan: Scan, box: Box, around: str, reading: Reading) -> Reading:
+        """Read the same cube again without telling the network of the box; arguments as in `seen_without_box`."""
+        crop = cut_crop(scan, box, around, float(reading.whole.grid.spacing[0]))
+        image = crop.image.copy()
+        image[2:] = 0.0
+        return self.read_crop(replace(crop, image=image))
+
+    def seen_without_box(self, box: Box, around: str, reading: Reading, untold: Reading) -> float:
         """How much of what the network outlines in a box it also sees when it is not told of the box; 0 to 1.
 
         With a box the network outlines something wherever the box is drawn, on healthy brain and on noise, and what it
         says about that looks like any tumor. Asked without, it sees most tumors and hardly anything else.
 
-        :param reading: of this box.
+        :param reading: of this box; :param untold: by `read_untold`.
         """
-        crop = cut_crop(scan, box, around, float(reading.whole.grid.spacing[0]))
-        image = crop.image.copy()
-        image[2:] = 0.0
-        unprompted = self.read_crop(replace(crop, image=image))
-        inside = voxels_inside(box, crop.grid)
-        told = inside & (reading.whole.data > self.threshold("whole", around))
-        seen = told & (unprompted.whole.data > _SEEN)
+        told = voxels_inside(box, reading.whole.grid) & (reading.whole.data > self.threshold("whole", around))
+        seen = told & (untold.whole.data > _SEEN)
         return float(seen.sum() / told.sum()) if told.any() else 0.0
 
     def read_crop(self, crop: Crop) -> Reading:

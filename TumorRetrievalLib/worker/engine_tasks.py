@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from TumorRetrievalLib.cohort.case import Tumor
-from TumorRetrievalLib.engine.find import FindRequest, described_case, described_hit, find_similar, prepare_folder
+from TumorRetrievalLib.engine.described import described_case, described_hit
+from TumorRetrievalLib.engine.find import FindRequest, find_similar, prepare_folder
 from TumorRetrievalLib.engine.index_map import map_of, positions_of
 from TumorRetrievalLib.engine.known_cases import KnownCase, load_known_case
 from TumorRetrievalLib.engine.patient import tumor_reader

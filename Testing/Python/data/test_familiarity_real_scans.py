@@ -19,7 +19,8 @@ QUICK, MORE = ("BRATS2013_pat0001", "TCGA-DU-7294"), (
 
 def seen(scan: Scan, box: Box) -> float:
     reader = tumor_reader(None, "cpu")
-    return reader.seen_without_box(scan, box, "core", reader.read(scan, box, "core"))
+    reading = reader.read(scan, box, "core")
+    return reader.seen_without_box(box, "core", reading, reader.read_untold(scan, box, "core", reading))
 
 
 def healthy_box(t1c: Volume, tumor: np.ndarray, size: np.ndarray) -> Box:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from TumorRetrievalLib.engine.find import FindRequest, find_similar
-from TumorRetrievalLib.evaluation.segmentation import evaluate_segmentation
+from TumorRetrievalLib.evaluation.segmentation import dice, drawn_box, evaluate_segmentation
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
 
@@ -54,6 +54,19 @@ def test_a_tumor_with_an_expert_mask_is_outlined_where_the_expert_saw_it(real_da
     if abs(box.center[0] - midline) > 15:
         assert np.sign(tumor["atlas_mm"][0]) == np.sign(box.center[0] - midline), "left stays left"
     assert len(tumor["hits"]) == 2
+
+
+def test_two_tumors_in_one_box_are_outlined_each_by_itself(real_data, tmp_path):
+    folder = real_data / "clinical_t1c"
+    truth = read_labels(folder / "brain1_label.nrrd")
+    box = drawn_box(truth.data > 0, truth.grid)
+
+    result = find(folder / "brain1_image.nrrd", tmp_path, box)
+
+    core = read_labels(tmp_path / "tumor_core.nii.gz").data > 0
+    assert result["tumors"][0]["tumors_inside"] == 2
+    assert dice(core, truth.data > 0) > 0.58, "0.53 where the space between them is filled"
+    assert any("draw a box around each" in note for note in result["notes"])
 
 
 @pytest.mark.parametrize("name", WITHOUT_MASK)

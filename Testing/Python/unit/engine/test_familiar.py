@@ -45,6 +45,8 @@ def test_the_bundled_model_sees_a_tumor_without_its_box_and_none_in_noise():
     seen = []
     for images in ((made.t1c, made.flair), (noise(made.t1c), noise(made.flair))):
         scan = Scan.of(*images, partial(resample_labels, made.brain))
-        seen.append(reader.seen_without_box(scan, tumor.box, "core", reader.read(scan, tumor.box, "core")))
+        reading = reader.read(scan, tumor.box, "core")
+        untold = reader.read_untold(scan, tumor.box, "core", reading)
+        seen.append(reader.seen_without_box(tumor.box, "core", reading, untold))
 
     assert seen[0] > LEAST_SEEN > seen[1]

@@ -2,11 +2,13 @@
 
 import json
 import socket
+from dataclasses import replace
 
 import nibabel
 import numpy as np
 import pytest
 
+from TumorRetrievalLib.engine import find
 from TumorRetrievalLib.engine.find import find_similar
 from TumorRetrievalLib.errors import (
     BoxOutsideVolume,
@@ -198,6 +200,16 @@ def test_a_result_folder_that_cannot_be_made_is_said_at_once(request_for, tmp_pa
 
     with pytest.raises(CannotWrite, match="choose another"):
         find_similar(request_for(out=tmp_path / "file" / "result"))
+
+
+def test_several_tumors_in_one_box_are_told_with_what_to_do(request_for, monkeypatch):
+    read_in_box = find.read_in_box
+    monkeypatch.setattr(find, "read_in_box", lambda *asked: replace(read_in_box(*asked), tumors=3))
+
+    result = find_similar(request_for())
+
+    assert result["tumors"][0]["tumors_inside"] == 3
+    assert any("Box 1 holds 3 tumors" in note and "draw a box around each" in note for note in result["notes"])
 
 
 def test_a_tumor_is_familiar_only_if_the_model_sees_it_without_the_box_too(request_for, monkeypatch):
