@@ -1,5 +1,6 @@
 """The boxes of a query: drawn by hand or suggested, listed, shown and removed."""
 
+import numpy as np
 import slicer
 
 from TumorRetrievalGui.parameters import QueryParameters
@@ -9,6 +10,7 @@ from TumorRetrievalLib.imaging.box import Box
 from TumorRetrievalLib.scene.rois import add_roi, box_of, is_placed, start_placing
 
 _SUGGESTED = "TumorRetrieval.Suggested"
+_SAME_MM = 0.05  # answers round to hundredths
 _HANDLE_SCALE, _DOT_SCALE = 3.0, 0.8  # Slicer's default, and a dot that hides nothing
 
 
@@ -61,6 +63,26 @@ def removeBox(parameters: QueryParameters, node) -> None:
     if not is_placed(node) and interaction is not None:
         interaction.SetCurrentInteractionMode(interaction.ViewTransform)
     scene.RemoveNode(node)
+
+
+def boxAt(parameters: QueryParameters, box: Box):
+    """The node of a box as it was when it was looked up; None if it has been changed or removed since."""
+    for node in parameters.boxes:
+        if is_placed(node):
+            try:
+                if np.allclose(box_of(node).corners(), box.corners(), atol=_SAME_MM):
+                    return node
+            except InvalidBox:
+                continue
+    return None
+
+
+def partBox(parameters: QueryParameters, node, boxes: list[Box]) -> None:
+    """Put one box for each tumor in place of a box that encloses several."""
+    removeBox(parameters, node)
+    for box in boxes:
+        addBox(parameters, box)
+    edit(parameters, None)
 
 
 def drawnByHand(parameters: QueryParameters) -> bool:

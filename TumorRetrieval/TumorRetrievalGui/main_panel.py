@@ -84,10 +84,12 @@ class MainPanel:
         self.mapPanel.chosen.connect(self.resultsPanel.openBeside)
         loader.pictured.connect(self.resultsPanel.table.setPicture)
         self.resultsPanel.searchWanted.connect(self.query.find)
+        self.resultsPanel.partWanted.connect(self.query.part)
         self.resultsPanel.table.changed.connect(lambda: self.indexPanel.suggestRemoval(self.resultsPanel.table.chosen))
         self.query.changed.connect(self._followQuery)
         self.index.indexChanged.connect(self._useOtherCases)
         self.results.changed.connect(self._openFirst)
+        self.results.changed.connect(self._allowPart)
         self.results.changed.connect(self.growthPanel.refresh)
         self.compare.shown.connect(self.growth.layOver)
         for logic in (self.results, self.compare):
@@ -155,7 +157,12 @@ class MainPanel:
         """Say in the other panels too what can be done with the present scan and boxes."""
         if self.query.parameters.scene is not None:
             self.resultsPanel.allowSearch(self.query.whyNotFind())
+            self._allowPart()
             self.indexPanel.refresh()
+
+    def _allowPart(self) -> None:
+        if self.results.tumor is not None:
+            self.resultsPanel.allowPart(self.query.whyNotPart(self.results.tumor))
 
     def _useOtherCases(self) -> None:
         self.results.noteIndex(changed=True)

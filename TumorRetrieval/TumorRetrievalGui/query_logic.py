@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from TumorRetrievalGui.box_logic import drawnByHand, edit, placedBoxes, suggestBoxes
+from TumorRetrievalGui.box_logic import boxAt, drawnByHand, edit, partBox, placedBoxes, suggestBoxes
 from TumorRetrievalGui.parameters import Around, QueryParameters, volumesIn
 from TumorRetrievalGui.scan_files import ScanFiles, gridOf
 from TumorRetrievalGui.settings import Settings
@@ -142,6 +142,27 @@ class QueryLogic:
         arguments = {"boxes": boxes, "around": parameters.around.value, "k": 1, "report": False, **chosen}
         self._start("find", arguments, self._readMasks)
 
+    def whyNotPart(self, tumor: dict) -> str:
+        """Why a box that encloses several tumors cannot be parted now; "" if it can. :param tumor: of an answer."""
+        if self.isRunning:
+            return _("Wait for the end of the present search, or cancel it.")
+        if problem := self._problemWithScan():
+            return problem
+        if boxAt(self.parameters, _boxOf(tumor["box"])) is None:
+            return _("The box has been changed or removed since it was looked up.")
+        return ""
+
+    def part(self, tumor: dict) -> None:
+        """Draw a box around each tumor that was told apart in one box, in place of that one, and search again."""
+        if self.isRunning:
+            return
+        if problem := self.whyNotPart(tumor):
+            self._finish(problem)
+            return
+        node = boxAt(self.parameters, _boxOf(tumor["box"]))
+        partBox(self.parameters, node, [_boxOf(box) for box in tumor["boxes_inside"]])
+        self.find()
+
     def cancel(self) -> None:
         """Stop what is running; what was found before stays."""
         if self._task is not None:
@@ -188,7 +209,7 @@ class QueryLogic:
         self.changed.emit()
 
     def _showSuggestions(self, _out: Path, result: dict) -> None:
-        boxes = [Box(box["center_ras"], box["size_mm"], box["axes"]) for box in result["boxes"]]
+        boxes = [_boxOf(box) for box in result["boxes"]]
         suggestBoxes(self.parameters, boxes)
         if not boxes:
             self._finish(_("No tumor was seen in the whole brain. Draw a box by hand."))
@@ -227,6 +248,11 @@ class QueryLogic:
         edit(parameters, None)
         self._finish("")
         self.found.emit()
+
+
+def _boxOf(described: dict) -> Box:
+    """A box as the worker tells it."""
+    return Box(described["center_ras"], described["size_mm"], described["axes"])
 
 
 def folderOf(parameters: QueryParameters) -> int | None:

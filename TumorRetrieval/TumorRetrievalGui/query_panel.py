@@ -87,7 +87,8 @@ class QueryPanel:
         events = ("PointPositionDefinedEvent", "PointEndInteractionEvent", "PointRemovedEvent")
         numbers = [getattr(slicer.vtkMRMLMarkupsNode, name) for name in events]
         self._observed = [
-            (node, [node.AddObserver(number, lambda *_: self.refresh()) for number in numbers]) for node in boxes
+            (node, [node.AddObserver(number, lambda *_: self.logic.inputsChanged()) for number in numbers])
+            for node in boxes
         ]
 
     def _chosenBox(self):

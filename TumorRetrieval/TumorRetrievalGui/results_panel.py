@@ -32,6 +32,8 @@ class ResultsPanel:
         self.compareWanted = Signal()
         #: The user wants the same search in the known cases as they are now.
         self.searchWanted = Signal()
+        #: The user wants a box around each tumor of a box that encloses several: the tumor of the answer.
+        self.partWanted = Signal()
         self._quiet = Quiet()
         self.widget, self.ui = loadPanel("ResultsPanel", layout)
         self.table = HitTable(self.ui.hitTable)
@@ -63,6 +65,7 @@ class ResultsPanel:
         ui.moreButton.connect("clicked()", lambda: self._withChosen(logic.moreLike))
         ui.lessButton.connect("clicked()", lambda: self._withChosen(logic.lessLike))
         ui.searchAgainButton.connect("clicked()", self.searchWanted.emit)
+        ui.partButton.connect("clicked()", lambda: self.partWanted.emit(logic.tumor))
         ui.stabilityButton.connect("clicked()", self._checkBoxes)
         ui.forgetFeedbackButton.connect("clicked()", logic.forgetFeedback)
         ui.resetButton.connect("clicked()", logic.resetWeights)
@@ -78,6 +81,10 @@ class ResultsPanel:
     def allowSearch(self, whyNot: str) -> None:
         """Let the search be repeated, or say why that is not possible now."""
         allow(self.ui.searchAgainButton, whyNot, _("Search once more, with the known cases as they are now."))
+
+    def allowPart(self, whyNot: str) -> None:
+        """Let the box be parted, or say why that is not possible now."""
+        allow(self.ui.partButton, whyNot, _("Draw a box around each of them in place of this one, and search again."))
 
     def openFirst(self) -> list[Hit]:
         """Check the first few cases, to be shown when a search has ended. :returns: them."""
@@ -114,6 +121,9 @@ class ResultsPanel:
             selector.setCurrentIndex(logic.parameters.tumor)
         self.ui.tumorLabel.text = typesInWords(logic.tumor) if logic.tumor else ""
         self.ui.tumorLabel.visible = logic.tumor is not None
+        inside = logic.tumor.get("boxes_inside", []) if logic.tumor else []
+        self.ui.partButton.visible = bool(inside)
+        self.ui.partButton.text = _("One box for each of the {count} tumors").format(count=len(inside))
 
     def _say(self) -> None:
         ui, logic = self.ui, self.logic

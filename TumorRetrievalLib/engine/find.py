@@ -106,14 +106,14 @@ class FindRequest:
 class FoundTumor:
     """One box, read and looked up.
 
-    :param inside: how many tumors were told apart in it.
+    :param boxes_inside: of the tumors that were told apart in it; empty if none were.
     :param slices: see `engine.slice_evidence`.
     """
 
     box: Box
     reading: Reading
     outline: Outline
-    inside: int
+    boxes_inside: list[Box]
     facts: TumorFacts
     area: str
     answer: Answer
@@ -261,7 +261,7 @@ def _find_one(
     familiarity = Familiarity(best_match(index, embedding, wishes.weights, wishes.filters), unprompted)
     area = "" if facts.atlas_mm is None else describe_position(facts.atlas_mm).area
     slices = slice_evidence(patient.t1c, box, request.device)
-    return FoundTumor(box, reading, outline, seen.tumors, facts, area, answer, familiarity, slices)
+    return FoundTumor(box, reading, outline, seen.boxes, facts, area, answer, familiarity, slices)
 
 
 def _all_together(
@@ -278,10 +278,10 @@ def _what_to_know(found: list[FoundTumor]) -> list[str]:
     """Sentences about the hits that a reader must see."""
     warnings = [tumor.familiarity.warning(number) for number, tumor in enumerate(found, start=1)]
     several = [
-        f"Box {number} holds {tumor.inside} tumors apart from each other. Each is outlined, but the similar cases are "
-        "those of all of them in one box: draw a box around each to compare them one by one."
+        f"Box {number} seems to hold {len(tumor.boxes_inside)} tumors apart from each other. Each is outlined, but the "
+        "similar cases are those of all of them in one box: draw a box around each to compare them one by one."
         for number, tumor in enumerate(found, start=1)
-        if tumor.inside > 1
+        if tumor.boxes_inside
     ]
     left_out = [
         f"Box {number}: these cases look alike but are of another type than the best match, a {name}."
@@ -362,11 +362,10 @@ def _report_facts(reader: TumorReader, index: dict, watch: StopWatch) -> dict[st
 
 def _result_tumor(tumor: FoundTumor) -> dict:
     return {
-        "box": {"center_ras": _rounded(tumor.box.center), "size_mm": _rounded(tumor.box.size),
-                "axes": np.round(tumor.box.axes, 6).tolist()},
+        "box": _described_box(tumor.box),
         "types": {name: round(p, 4) for name, p in tumor.reading.types.items()},
         **({"slice_evidence": tumor.slices} if tumor.slices else {}),
-        **({"tumors_inside": tumor.inside} if tumor.inside > 1 else {}),
+        **({"boxes_inside": [_described_box(box) for box in tumor.boxes_inside]} if tumor.boxes_inside else {}),
         "area": tumor.area,
         "atlas_mm": None if tumor.facts.atlas_mm is None else _rounded(tumor.facts.atlas_mm),
         "core_ml": round(tumor.outline.core_ml, 3),
@@ -378,6 +377,14 @@ def _result_tumor(tumor: FoundTumor) -> dict:
         "familiarity": tumor.familiarity.described(),
         **({"look_alikes_of": tumor.answer.look_alikes_of} if tumor.answer.look_alikes_of else {}),
     }  # fmt: skip
+
+
+def _described_box(box: Box) -> dict:
+    return {
+        "center_ras": _rounded(box.center),
+        "size_mm": _rounded(box.size),
+        "axes": np.round(box.axes, 6).tolist(),
+    }
 
 
 def _rounded(point) -> list[float]:

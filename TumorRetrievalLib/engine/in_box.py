@@ -32,13 +32,13 @@ class InBox:
     :param reading: what the network says about the box as it was drawn.
     :param untold: what it says about the same cube when it is not told of the box.
     :param outline: of everything that the box was drawn around.
-    :param tumors: how many tumors were told apart and outlined each by itself; 1 if none were.
+    :param boxes: of the tumors that were told apart and outlined each by itself; empty if none were.
     """
 
     reading: Reading
     untold: Reading
     outline: Outline
-    tumors: int
+    boxes: list[Box]
 
 
 def read_in_box(scan: Scan, box: Box, around: str, reader: TumorReader, grid: Grid) -> InBox:
@@ -51,8 +51,9 @@ def read_in_box(scan: Scan, box: Box, around: str, reader: TumorReader, grid: Gr
     """
     reading = reader.read(scan, box, around)
     untold = reader.read_untold(scan, box, around, reading)
-    outlines = _outlines(scan, _Asked(box, around, reading, untold), reader, grid, _LOOKS)
-    return InBox(reading, untold, join(outlines, grid), len(outlines))
+    outlined = _outlined(scan, _Asked(box, around, reading, untold), reader, grid, _LOOKS)
+    boxes = [one for one, _ in outlined] if len(outlined) > 1 else []
+    return InBox(reading, untold, join([outline for _, outline in outlined], grid), boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +76,22 @@ class _Asked:
         return [Box(box.center, box.size * _ROOM, box.axes) for box in boxes[:_MOST]]
 
 
-def _outlines(scan: Scan, asked: _Asked, reader: TumorReader, grid: Grid, looks: int) -> list[Outline]:
+def _outlined(scan: Scan, asked: _Asked, reader: TumorReader, grid: Grid, looks: int) -> list[tuple[Box, Outline]]:
+    """The tumors of a box, each with the box in which it was outlined."""
     boxes = asked.boxes_of_tumors() if looks else []
     if len(boxes) > 1:
         closer = [one for box in boxes for one in _closer(scan, box, asked.around, reader, grid, looks - 1)]
         if closer:
             return closer
-    return [outline_tumor(asked.reading, asked.box, asked.around, reader, grid)]
+    return [(asked.box, outline_tumor(asked.reading, asked.box, asked.around, reader, grid))]
 
 
-def _closer(scan: Scan, box: Box, around: str, reader: TumorReader, grid: Grid, looks: int) -> list[Outline]:
+def _closer(
+    scan: Scan, box: Box, around: str, reader: TumorReader, grid: Grid, looks: int
+) -> list[tuple[Box, Outline]]:
     try:
         reading = reader.read(scan, box, around)
     except InvalidBox:  # something seen beside the head
         return []
     untold = reader.read_untold(scan, box, around, reading) if looks else reading
-    return _outlines(scan, _Asked(box, around, reading, untold), reader, grid, looks)
+    return _outlined(scan, _Asked(box, around, reading, untold), reader, grid, looks)

@@ -74,7 +74,7 @@ def _measured(scan: Scan, made: SyntheticScan, reader: TumorReader) -> tuple[flo
     found = read_in_box(scan, box, "core", reader, grid)
     as_drawn = outline_tumor(found.reading, box, "core", reader, grid)
     drawn, parted = (_dice(outline, truth, grid) for outline in (as_drawn, found.outline))
-    return drawn, parted, found.tumors > 1
+    return drawn, parted, bool(found.boxes)
 
 
 def _dice(outline: Outline, truth: LabelMap, grid: Grid) -> float:

@@ -256,3 +256,15 @@ def test_pictures_wait_until_the_user_lets_go_of_the_slider(app):
     assert asked == []
     wait_until(lambda: asked)
     assert asked == ["case-2"]
+
+
+def test_long_notes_are_wrapped_and_do_not_widen_the_panel(answered, ui):
+    before = answered.resultsPanel.widget.minimumSizeHint().width()
+    answer = answered.query.parameters.answer
+    answer["notes"] = ["Nothing in this index may be called similar to what is in box 1. " * 4]
+    answered.query.parameters.answer = answer
+    answered.results.rank()
+    wait_until(lambda: idle(answered) and ui.notesLabel.isVisible())
+
+    assert answered.resultsPanel.widget.minimumSizeHint().width() == before
+    assert ui.notesLabel.height > 4 * ui.notesLabel.fontMetrics().lineSpacing()

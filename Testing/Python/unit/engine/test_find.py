@@ -204,12 +204,13 @@ def test_a_result_folder_that_cannot_be_made_is_said_at_once(request_for, tmp_pa
 
 def test_several_tumors_in_one_box_are_told_with_what_to_do(request_for, monkeypatch):
     read_in_box = find.read_in_box
-    monkeypatch.setattr(find, "read_in_box", lambda *asked: replace(read_in_box(*asked), tumors=3))
+    monkeypatch.setattr(find, "read_in_box", lambda *asked: replace(read_in_box(*asked), boxes=[asked[1]] * 3))
 
     result = find_similar(request_for())
 
-    assert result["tumors"][0]["tumors_inside"] == 3
-    assert any("Box 1 holds 3 tumors" in note and "draw a box around each" in note for note in result["notes"])
+    (tumor,) = result["tumors"]
+    assert tumor["boxes_inside"] == [tumor["box"]] * 3
+    assert any("Box 1 seems to hold 3 tumors" in note and "draw a box around each" in note for note in result["notes"])
 
 
 def test_a_tumor_is_familiar_only_if_the_model_sees_it_without_the_box_too(request_for, monkeypatch):

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
@@ -141,6 +142,15 @@ def test_no_file_of_the_panels_needs_an_installed_package_at_its_top_except_nump
     packages = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - MAY_BE_LOADED_AT_FILE_SCOPE
 
     assert packages <= ({"numpy"} if path != MODULE else set())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "TumorRetrieval").rglob("*.ui")), ids=lambda path: path.stem)
+def test_a_long_text_is_wrapped_instead_of_widening_the_panel(path):
+    labels = [label for label in ElementTree.parse(path).iter("widget") if label.get("class") == "QLabel"]
+    wrapped = [label for label in labels if label.find("property[@name='wordWrap']") is not None]
+    policies = [label.find("property[@name='sizePolicy']/sizepolicy") for label in wrapped]
+
+    assert all(policy is not None and policy.get("hsizetype") == "Ignored" for policy in policies)
 
 
 def test_an_incomplete_installation_is_a_plain_message(module, monkeypatch, errors):
