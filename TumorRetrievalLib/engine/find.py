@@ -252,16 +252,15 @@ def _boxes(request: FindRequest, patient: Patient) -> list[Box]:
 def _find_one(
     patient: Patient, box: Box, reader: TumorReader, index: CaseIndex, request: FindRequest, wishes: Wishes
 ) -> FoundTumor:
-    seen = read_in_box(patient.scan, box, request.around, reader, patient.t1c.grid)
-    reading, outline = seen.reading, seen.outline
+    inside = read_in_box(patient.scan, box, request.around, reader, patient.t1c.grid)
+    reading, outline = inside.reading, inside.outline
     facts = patient.facts_about(reading, core_box(box, request.around, outline, patient.t1c.grid))
     embedding = embed(facts)
     answer = search(index, embedding, request.k, wishes)
-    unprompted = reader.seen_without_box(box, request.around, reading, seen.untold)
-    familiarity = Familiarity(best_match(index, embedding, wishes.weights, wishes.filters), unprompted)
+    familiarity = Familiarity(best_match(index, embedding, wishes.weights, wishes.filters), inside.seen)
     area = "" if facts.atlas_mm is None else describe_position(facts.atlas_mm).area
     slices = slice_evidence(patient.t1c, box, request.device)
-    return FoundTumor(box, reading, outline, seen.boxes, facts, area, answer, familiarity, slices)
+    return FoundTumor(box, reading, outline, inside.boxes, facts, area, answer, familiarity, slices)
 
 
 def _all_together(

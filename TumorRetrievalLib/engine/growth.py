@@ -276,9 +276,9 @@ def _checked(patient: Patient, core: LabelMap, whole: LabelMap) -> TumorMasks:
 
 def _outlined(patient: Patient, request: GrowthRequest) -> tuple[LabelMap, LabelMap]:
     reader = tumor_reader(request.model, request.device)
-    seen = read_in_box(patient.scan, request.box, request.around, reader, patient.t1c.grid)
+    found = read_in_box(patient.scan, request.box, request.around, reader, patient.t1c.grid)
     patient.notes.extend(reader.notes)
-    return merge([seen.outline], patient.t1c.grid)
+    return merge([found.outline], patient.t1c.grid)
 
 
 def _bent(

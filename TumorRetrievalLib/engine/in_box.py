@@ -1,6 +1,9 @@
 """Reads a drawn box and outlines what it encloses, also where that is several tumors apart from each other."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+
+import numpy as np
 
 from TumorRetrievalLib.cohort.foci import find_foci
 from TumorRetrievalLib.engine.outline import Outline, join, outline_tumor
@@ -30,15 +33,16 @@ class InBox:
     """What a drawn box holds.
 
     :param reading: what the network says about the box as it was drawn.
-    :param untold: what it says about the same cube when it is not told of the box.
     :param outline: of everything that the box was drawn around.
     :param boxes: of the tumors that were told apart and outlined each by itself; empty if none were.
+    :param seen: how much of the outlines the network also sees when it is not told of their boxes, 0 to 1; see
+        `TumorReader.seen_without_box`.
     """
 
     reading: Reading
-    untold: Reading
     outline: Outline
     boxes: list[Box]
+    seen: float
 
 
 def read_in_box(scan: Scan, box: Box, around: str, reader: TumorReader, grid: Grid) -> InBox:
@@ -49,49 +53,49 @@ def read_in_box(scan: Scan, box: Box, around: str, reader: TumorReader, grid: Gr
 
     Errors as in `imaging.tumor_crop.cut_crop`.
     """
-    reading = reader.read(scan, box, around)
-    untold = reader.read_untold(scan, box, around, reading)
-    outlined = _outlined(scan, _Asked(box, around, reading, untold), reader, grid, _LOOKS)
-    boxes = [one for one, _ in outlined] if len(outlined) > 1 else []
-    return InBox(reading, untold, join([outline for _, outline in outlined], grid), boxes)
+    as_drawn = _Look.at(scan, box, around, reader)
+    looks = _looks(scan, as_drawn, reader, _LOOKS)
+    outlines = [outline_tumor(look.reading, look.box, around, reader, grid) for look in looks]
+    volumes = [outline.whole_ml for outline in outlines]
+    seen = np.average([look.seen for look in looks], weights=volumes) if any(volumes) else as_drawn.seen
+    boxes = [look.box for look in looks] if len(looks) > 1 else []
+    return InBox(as_drawn.reading, join(outlines, grid), boxes, float(seen))
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """A box and the two answers about it."""
+class _Look:
+    """A box, and what the network answers about its cube when it is told of the box and when it is not."""
 
     box: Box
     around: str
     reading: Reading
     untold: Reading
+    seen: float
+
+    @classmethod
+    def at(cls, scan: Scan, box: Box, around: str, reader: TumorReader) -> "_Look":
+        reading = reader.read(scan, box, around)
+        untold = reader.read_untold(scan, box, around, reading)
+        return cls(box, around, reading, untold, reader.seen_without_box(box, around, reading, untold))
 
     def boxes_of_tumors(self) -> list[Box]:
         """Boxes around the tumors that can be told apart."""
-        told, untold = (
-            answer.core if self.around == "core" else answer.whole for answer in (self.reading, self.untold)
-        )
-        seen = (told.data + untold.data) / 2 > _LIMIT
-        mask = LabelMap(seen & voxels_inside(self.box, told.grid), told.affine)
+        answers = (self.reading, self.untold)
+        told, untold = (one.core if self.around == "core" else one.whole for one in answers)
+        both = (told.data + untold.data) / 2 > _LIMIT
+        mask = LabelMap(both & voxels_inside(self.box, told.grid), told.affine)
         boxes = [focus.size.box for focus in find_foci(mask, mask)]
         return [Box(box.center, box.size * _ROOM, box.axes) for box in boxes[:_MOST]]
 
 
-def _outlined(scan: Scan, asked: _Asked, reader: TumorReader, grid: Grid, looks: int) -> list[tuple[Box, Outline]]:
-    """The tumors of a box, each with the box in which it was outlined."""
-    boxes = asked.boxes_of_tumors() if looks else []
-    if len(boxes) > 1:
-        closer = [one for box in boxes for one in _closer(scan, box, asked.around, reader, grid, looks - 1)]
-        if closer:
-            return closer
-    return [(asked.box, outline_tumor(asked.reading, asked.box, asked.around, reader, grid))]
-
-
-def _closer(
-    scan: Scan, box: Box, around: str, reader: TumorReader, grid: Grid, looks: int
-) -> list[tuple[Box, Outline]]:
-    try:
-        reading = reader.read(scan, box, around)
-    except InvalidBox:  # something seen beside the head
-        return []
-    untold = reader.read_untold(scan, box, around, reading) if looks else reading
-    return _outlined(scan, _Asked(box, around, reading, untold), reader, grid, looks)
+def _looks(scan: Scan, look: _Look, reader: TumorReader, left: int) -> list[_Look]:
+    """A closer look at each tumor of a box, or the one that was taken where there are not several."""
+    boxes = look.boxes_of_tumors() if left else []
+    if len(boxes) < 2:
+        return [look]
+    closer: list[_Look] = []
+    for box in boxes:
+        # What is seen beside the head has no image to look at.
+        with suppress(InvalidBox):
+            closer += _looks(scan, _Look.at(scan, box, look.around, reader), reader, left - 1)
+    return closer or [look]

@@ -200,6 +200,15 @@ def _keep_good_weights(trainer: "_Trainer", log: TrainingLog, folder: Path) -> s
     return f"The last good weights are in {path}." if path.exists() else "No weights were saved before."
 
 
+def _nothing_of(output: Output) -> torch.Tensor:
+    """Zero, with a zero gradient for every layer: a team waits for the gradient of each that has said something.
+
+    One's own cases may know no type at all, and a batch may hold no tumor.
+    """
+    said = (output.masks, output.embedding, *output.labels.values())
+    return 0.0 * sum(part.float().sum() for part in said)
+
+
 def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
@@ -236,6 +245,8 @@ class _Trainer:
         with mixed_precision(self.device) if self.recipe.mixed_precision else nullcontext():
             output = self.called(batch.image, batch.boxes)
         loss, parts = self.loss(output, batch, self.recipe.task_weights)
+        if this_team().size > 1:
+            loss = loss + _nothing_of(output)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)

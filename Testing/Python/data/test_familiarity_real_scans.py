@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from TumorRetrievalLib.engine.familiar import LEAST_SEEN
+from TumorRetrievalLib.engine.in_box import read_in_box
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
@@ -19,8 +20,7 @@ QUICK, MORE = ("BRATS2013_pat0001", "TCGA-DU-7294"), (
 
 def seen(scan: Scan, box: Box) -> float:
     reader = tumor_reader(None, "cpu")
-    reading = reader.read(scan, box, "core")
-    return reader.seen_without_box(box, "core", reading, reader.read_untold(scan, box, "core", reading))
+    return read_in_box(scan, box, "core", reader, scan.t1c.grid).seen
 
 
 def healthy_box(t1c: Volume, tumor: np.ndarray, size: np.ndarray) -> Box:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from TumorRetrievalLib.engine.familiar import LEAST_SEEN, Familiarity
+from TumorRetrievalLib.engine.in_box import read_in_box
 from TumorRetrievalLib.engine.patient import tumor_reader
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.imaging.tumor_crop import Scan
@@ -45,8 +46,6 @@ def test_the_bundled_model_sees_a_tumor_without_its_box_and_none_in_noise():
     seen = []
     for images in ((made.t1c, made.flair), (noise(made.t1c), noise(made.flair))):
         scan = Scan.of(*images, partial(resample_labels, made.brain))
-        reading = reader.read(scan, tumor.box, "core")
-        untold = reader.read_untold(scan, tumor.box, "core", reading)
-        seen.append(reader.seen_without_box(tumor.box, "core", reading, untold))
+        seen.append(read_in_box(scan, tumor.box, "core", reader, made.t1c.grid).seen)
 
     assert seen[0] > LEAST_SEEN > seen[1]

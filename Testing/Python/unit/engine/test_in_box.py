@@ -30,6 +30,10 @@ class Filler:
     def threshold(self, mask: str, around: str) -> float:
         return 0.5
 
+    def seen_without_box(self, box, around, reading, untold):
+        told = reading.whole.data > 0.5
+        return float((untold.whole.data > 0.5)[told].mean())
+
     def read(self, scan, box, around):
         if self.beside_the_head and self.boxes:
             raise InvalidBox("The box holds nothing but background.")
@@ -77,6 +81,8 @@ def test_each_of_two_tumors_in_a_box_is_outlined_on_its_own_side(grid, around):
     between = ball((LEFT + RIGHT) / 2, 8.0, grid)
     assert not mask[between].any(), "as the network filled it"
     assert found.reading.core.data[32, 32, 32] > 0.5, "the answer about the box as it was drawn is kept"
+    as_drawn = reader.seen_without_box(None, around, found.reading, reader.read_untold(None, None, None, found.reading))
+    assert as_drawn < 0.15 and found.seen > 0.3, "a ball fills half of its own box"
 
 
 def test_one_tumor_is_outlined_as_its_box_was_drawn():
