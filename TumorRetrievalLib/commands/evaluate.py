@@ -52,6 +52,24 @@ def evaluate_shared_boxes_command(
     show_scores(result["table"])
 
 
+@app.command("familiarity")
+def evaluate_familiarity_command(
+    cases: Annotated[
+        Path | None, typer.Option(help="Real scans with masks, as for `segmentation`; else synthetic ones alone.")
+    ] = None,
+    patients: Annotated[int, typer.Option(min=0, help="Synthetic patients to draw.")] = 60,
+    index: Index = None,
+    model: Model = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")] = None,
+) -> None:
+    """How often "nothing similar" is said: of boxes on tumors, and of boxes where there is none."""
+    from TumorRetrievalLib.evaluation.familiarity import evaluate_familiarity
+
+    with shown_progress() as progress:
+        result = evaluate_familiarity(cases, patients, index, model, json_path, progress=progress)
+    show_scores(result["table"])
+
+
 @app.command("retrieval")
 def evaluate_retrieval_command(
     index: Index = None,

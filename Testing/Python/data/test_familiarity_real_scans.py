@@ -6,10 +6,11 @@ import pytest
 from TumorRetrievalLib.engine.familiar import LEAST_SEEN
 from TumorRetrievalLib.engine.in_box import read_in_box
 from TumorRetrievalLib.engine.patient import tumor_reader
+from TumorRetrievalLib.evaluation.nonsense import healthy_box, noise_like
 from TumorRetrievalLib.imaging.box import Box, boxes_around_components
 from TumorRetrievalLib.imaging.files import read_labels, read_volume
 from TumorRetrievalLib.imaging.tumor_crop import Scan
-from TumorRetrievalLib.imaging.volume import LabelMap, Volume
+from TumorRetrievalLib.imaging.volume import LabelMap
 
 OEDEMA = 2
 QUICK, MORE = ("BRATS2013_pat0001", "TCGA-DU-7294"), (
@@ -21,27 +22,6 @@ QUICK, MORE = ("BRATS2013_pat0001", "TCGA-DU-7294"), (
 def seen(scan: Scan, box: Box) -> float:
     reader = tumor_reader(None, "cpu")
     return read_in_box(scan, box, "core", reader, scan.t1c.grid).seen
-
-
-def healthy_box(t1c: Volume, tumor: np.ndarray, size: np.ndarray) -> Box:
-    """A box of that size in the brain and away from the tumor."""
-    rng = np.random.default_rng(0)
-    tissue = np.argwhere(t1c.data > 0)
-    for _ in range(10_000):
-        centre = t1c.grid.to_world(tissue[rng.integers(len(tissue))][None])[0]
-        box = Box.aligned(centre, np.minimum(size, 35))
-        hull = box.voxel_hull(t1c.grid)
-        if (t1c.data[hull] > 0).mean() > 0.9 and not tumor[hull].any():
-            return box
-    raise AssertionError("no healthy place for the box")
-
-
-def noise_like(image: Volume) -> Volume:
-    inside = image.data > 0
-    noise = np.abs(np.random.default_rng(0).normal(image.data[inside].mean(), image.data[inside].std(), inside.sum()))
-    data = np.zeros_like(image.data)
-    data[inside] = noise
-    return Volume(data, image.affine)
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
@@ -56,5 +36,7 @@ def test_a_real_glioma_is_seen_without_its_box_healthy_brain_and_noise_are_not(r
     box, scan = boxes_around_components(core)[0], Scan.of(t1c, flair)
 
     assert seen(scan, box) >= LEAST_SEEN
-    assert seen(scan, healthy_box(t1c, mask.data > 0, box.size)) < LEAST_SEEN
-    assert seen(Scan.of(noise_like(t1c), noise_like(flair)), box) < LEAST_SEEN
+    rng = np.random.default_rng(0)
+    healthy = healthy_box(t1c.data > 0, mask.data > 0, t1c.grid, np.minimum(box.size, 35), rng)
+    assert seen(scan, healthy) < LEAST_SEEN
+    assert seen(Scan.of(noise_like(t1c, rng), noise_like(flair, rng)), box) < LEAST_SEEN

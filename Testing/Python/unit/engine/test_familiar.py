@@ -8,9 +8,9 @@ import pytest
 from TumorRetrievalLib.engine.familiar import LEAST_SEEN, Familiarity
 from TumorRetrievalLib.engine.in_box import read_in_box
 from TumorRetrievalLib.engine.patient import tumor_reader
+from TumorRetrievalLib.evaluation.nonsense import noise_like
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.imaging.tumor_crop import Scan
-from TumorRetrievalLib.imaging.volume import Volume
 from TumorRetrievalLib.retrieval.familiarity import BestMatch
 
 
@@ -38,13 +38,8 @@ def test_the_bundled_model_sees_a_tumor_without_its_box_and_none_in_noise():
     made, reader = synthesize(500_001, "meningioma", 1), tumor_reader(None, "cpu")
     rng, (tumor,) = np.random.default_rng(0), made.tumors
 
-    def noise(image: Volume) -> Volume:
-        inside = image.data > 0
-        values = np.abs(rng.normal(image.data[inside].mean(), image.data[inside].std(), inside.shape))
-        return Volume(np.where(inside, values, 0).astype(np.float32), image.affine)
-
     seen = []
-    for images in ((made.t1c, made.flair), (noise(made.t1c), noise(made.flair))):
+    for images in ((made.t1c, made.flair), (noise_like(made.t1c, rng), noise_like(made.flair, rng))):
         scan = Scan.of(*images, partial(resample_labels, made.brain))
         seen.append(read_in_box(scan, tumor.box, "core", reader, made.t1c.grid).seen)
 
