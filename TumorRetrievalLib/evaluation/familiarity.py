@@ -11,14 +11,13 @@ import numpy as np
 from TumorRetrievalLib.engine.familiar import LEAST_SEEN
 from TumorRetrievalLib.engine.in_box import read_in_box
 from TumorRetrievalLib.engine.outline import core_box
-from TumorRetrievalLib.engine.patient import Patient, open_patient, tumor_reader
+from TumorRetrievalLib.engine.patient import Patient, tumor_reader
 from TumorRetrievalLib.engine.stability import distorted_inside
 from TumorRetrievalLib.errors import InvalidBox
 from TumorRetrievalLib.evaluation.nonsense import clouds_like, healthy_box, noise_like, trunk
-from TumorRetrievalLib.evaluation.segmentation import OEDEMA, drawn_box
+from TumorRetrievalLib.evaluation.segmentation import OEDEMA, drawn_box, folders_with_masks, read_case
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box
-from TumorRetrievalLib.imaging.files import read_labels
 from TumorRetrievalLib.imaging.resample import resample_labels
 from TumorRetrievalLib.imaging.tumor_crop import Scan
 from TumorRetrievalLib.resources import resource
@@ -69,6 +68,7 @@ def evaluate_familiarity(
     :param patients: synthetic patients.
     :returns: `table`: kind of box -> `boxes`, and how many of them are called so `by the index`, `by the model`, and
         `by either`. See `engine.familiar`.
+    :raises UnreadableFile: if no case has a segmentation.
     """
     reader, rng = tumor_reader(model), np.random.default_rng(seed)
     table: dict[str, dict[str, int]] = {}
@@ -102,7 +102,7 @@ def _verdict(asked: Asked, reader: TumorReader, index: CaseIndex) -> tuple[bool,
 
 def _boxes(cases: Path | None, patients: int, rng: np.random.Generator) -> Iterator[tuple[float, Asked]]:
     """Every box, and how far through they are."""
-    folders = [] if cases is None else sorted(path.parent for path in Path(cases).glob("*/seg.nii.gz"))
+    folders = [] if cases is None else folders_with_masks(cases)
     total = len(folders) + patients
     for number, folder in enumerate(folders):
         for asked in _on_real_scan(folder, rng):
@@ -113,22 +113,25 @@ def _boxes(cases: Path | None, patients: int, rng: np.random.Generator) -> Itera
 
 
 def _on_real_scan(folder: Path, rng: np.random.Generator) -> Iterator[Asked]:
-    patient, labels = open_patient(folder / "t1c.nii.gz", folder / "flair.nii.gz"), read_labels(folder / "seg.nii.gz")
-    patient.register()
+    patient, labels = read_case(folder)
     grid, scan, place = patient.t1c.grid, patient.scan, patient.to_atlas
     whole, core = labels.data > 0, (labels.data > 0) & (labels.data != OEDEMA)
     around_core = drawn_box(core, grid)
+    if around_core is None:
+        return
     yield Asked("real glioma, box around the core", scan, around_core, "core", place)
     yield Asked("real glioma, box around everything", scan, drawn_box(whole, grid), "whole", place)
     size = np.minimum(np.abs(around_core.axes) @ around_core.size, _LARGEST_HEALTHY_MM)
     for _ in range(HEALTHY_PER_SCAN):
         healthy = healthy_box(patient.t1c.data > 0, whole, grid, size, rng)
-        yield Asked("healthy place in a real scan", scan, healthy, "core", place)
+        if healthy is not None:
+            yield Asked("healthy place in a real scan", scan, healthy, "core", place)
     yield Asked("noise in place of a real scan", _noise(patient, rng), around_core, "core", place)
 
 
 def _noise(patient: Patient, rng: np.random.Generator) -> Scan:
-    noise = Scan.of(noise_like(patient.t1c, rng), noise_like(patient.flair, rng))
+    flair = None if patient.flair is None else noise_like(patient.flair, rng)
+    noise = Scan.of(noise_like(patient.t1c, rng), flair)
     return noise if patient.scan.brain_on is None else noise.with_brain(patient.scan.brain_on)
 
 
@@ -148,7 +151,8 @@ def _on_synthetic_patient(number: int, rng: np.random.Generator) -> Iterator[Ask
     for _ in range(HEALTHY_PER_PATIENT):
         size = np.minimum(box.size, _LARGEST_HEALTHY_MM)
         healthy = healthy_box(made.brain.data > 0, made.whole.data > 0, grid, size, rng)
-        yield Asked("healthy place beside a synthetic tumor", scan, healthy, "core", place)
+        if healthy is not None:
+            yield Asked("healthy place beside a synthetic tumor", scan, healthy, "core", place)
     if number % 3 == 0:
         for kind, like in (("noise", noise_like), ("clouds", clouds_like)):
             images = [like(image, rng) for image in (made.t1c, made.flair)]

@@ -10,12 +10,13 @@ _CLOUD_VOXELS = 3.0
 _ORGANS = 6
 
 
-def healthy_box(brain: np.ndarray, tumor: np.ndarray, grid: Grid, size: np.ndarray, rng: np.random.Generator) -> Box:
-    """A box in the brain and away from every tumor.
+def healthy_box(
+    brain: np.ndarray, tumor: np.ndarray, grid: Grid, size: np.ndarray, rng: np.random.Generator
+) -> Box | None:
+    """A box in the brain and away from every tumor; None if hardly any place has room for it.
 
     :param brain: :param tumor: bool, on the grid.
     :param size: edges in mm.
-    :raises ValueError: if hardly any place has room for it.
     """
     tissue = np.argwhere(brain)
     for _ in range(_ATTEMPTS):
@@ -23,7 +24,7 @@ def healthy_box(brain: np.ndarray, tumor: np.ndarray, grid: Grid, size: np.ndarr
         hull = box.voxel_hull(grid)
         if brain[hull].mean() > 0.85 and not tumor[hull].any():
             return box
-    raise ValueError("There is no healthy place for such a box.")
+    return None
 
 
 def noise_like(image: Volume, rng: np.random.Generator) -> Volume:

@@ -13,7 +13,7 @@ from TumorRetrievalLib.errors import UnreadableFile
 from TumorRetrievalLib.imaging.atomic import atomic_file
 from TumorRetrievalLib.imaging.box import Box, box_of_region
 from TumorRetrievalLib.imaging.files import read_labels
-from TumorRetrievalLib.imaging.volume import Grid
+from TumorRetrievalLib.imaging.volume import Grid, LabelMap
 from TumorRetrievalLib.retrieval.embedder import TumorReader
 
 SCORES = (
@@ -53,9 +53,7 @@ def evaluate_segmentation(
         `margin`, `model`.
     :raises UnreadableFile: if no case has a segmentation.
     """
-    folders = sorted(path.parent for path in Path(cases).glob("*/seg.nii.gz"))
-    if not folders:
-        raise UnreadableFile(f"There is no case with a seg.nii.gz in {cases}. Name the folder that holds the cases.")
+    folders = folders_with_masks(cases)
     reader = tumor_reader(model, device)
     rows = {}
     for number, folder in enumerate(folders):
@@ -70,13 +68,33 @@ def evaluate_segmentation(
     return result
 
 
+def folders_with_masks(cases: Path) -> list[Path]:
+    """The folders of the cases that have a segmentation, by name.
+
+    :raises UnreadableFile: if there is none.
+    """
+    folders = sorted(path.parent for path in Path(cases).glob("*/seg.nii.gz"))
+    if not folders:
+        raise UnreadableFile(f"There is no case with a seg.nii.gz in {cases}. Name the folder that holds the cases.")
+    return folders
+
+
+def read_case(folder: Path) -> tuple[Patient, LabelMap]:
+    """The registered scans of a case, FLAIR where there is one, and its segmentation.
+
+    :raises GeometryMismatch: if the segmentation does not lie on the T1c's grid.
+    """
+    flair = folder / "flair.nii.gz"
+    patient = open_patient(folder / "t1c.nii.gz", flair if flair.exists() else None)
+    patient.register()
+    labels = read_labels(folder / "seg.nii.gz")
+    patient.t1c.require_same_grid(labels, f"The segmentation of {folder.name}")
+    return patient, labels
+
+
 def evaluate_case(folder: Path, reader: TumorReader) -> dict[str, float | None]:
     """The scores of one case."""
-    flair = folder / "flair.nii.gz"
-    both = open_patient(folder / "t1c.nii.gz", flair if flair.exists() else None)
-    both.register()
-    truth = read_labels(folder / "seg.nii.gz")
-    both.t1c.require_same_grid(truth, f"The segmentation of {folder.name}")
+    both, truth = read_case(folder)
     core, whole = (truth.data > 0) & (truth.data != OEDEMA), truth.data > 0
     alone = open_patient(folder / "t1c.nii.gz")
     if both.scan.brain_on is not None:

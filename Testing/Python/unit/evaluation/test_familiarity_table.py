@@ -29,8 +29,7 @@ def test_a_healthy_box_lies_in_the_brain_and_touches_no_tumor():
 
 
 def test_a_brain_full_of_tumor_has_no_healthy_place():
-    with pytest.raises(ValueError, match="no healthy place"):
-        healthy_box(head(), head(), GRID, np.array((12, 12, 12)), np.random.default_rng(0))
+    assert healthy_box(head(), head(), GRID, np.array((12, 12, 12)), np.random.default_rng(0)) is None
 
 
 @pytest.mark.parametrize("like", [noise_like, clouds_like])
