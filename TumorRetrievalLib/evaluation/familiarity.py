@@ -130,8 +130,8 @@ def _on_real_scan(folder: Path, rng: np.random.Generator) -> Iterator[Asked]:
 
 
 def _noise(patient: Patient, rng: np.random.Generator) -> Scan:
-    flair = None if patient.flair is None else noise_like(patient.flair, rng)
-    noise = Scan.of(noise_like(patient.t1c, rng), flair)
+    t1c = noise_like(patient.t1c, rng)
+    noise = Scan.of(t1c, None if patient.flair is None else noise_like(patient.flair, rng))
     return noise if patient.scan.brain_on is None else noise.with_brain(patient.scan.brain_on)
 
 

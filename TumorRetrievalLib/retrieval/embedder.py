@@ -86,7 +86,7 @@ class TumorReader:
             spacing *= _WIDEN
 
     def read_untold(self, scan: Scan, box: Box, around: str, reading: Reading) -> Reading:
-        """Read the same cube again without telling the network of the box; arguments as in `seen_without_box`."""
+        """Read the cube of a reading again without telling the network of the box; the other arguments as in `read`."""
         crop = cut_crop(scan, box, around, float(reading.whole.grid.spacing[0]))
         image = crop.image.copy()
         image[2:] = 0.0
